@@ -1,0 +1,60 @@
+.DEFAULT_GOAL := help
+PYTHON ?= python3
+BIN := .venv/bin
+INSTALLED := .venv/.installed
+
+help: ## What there is to do
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
+
+install: $(INSTALLED) ## Make .venv with the command .venv/bin/sliceplane
+
+$(INSTALLED): pyproject.toml requirements.lock
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Sliceplane needs Python 3.11 or newer; set PYTHON=…")'
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --requirement requirements.lock
+	$(BIN)/python -m pip install --quiet --no-deps --editable .
+	@touch $@
+
+peers: install ## Build etcd, kube-apiserver, kube-controller-manager and the oracle (minutes, once)
+	$(BIN)/python -m e2e.cluster.build
+
+demo: install ## A local control plane, three zones, Services under change, and a live table
+	$(BIN)/python -m e2e.demo
+
+format: install ## Format the sources
+	$(BIN)/ruff check --fix --quiet . ; $(BIN)/ruff format --quiet .
+
+lint: install ## Format, lint and types
+	$(BIN)/ruff format --check --quiet .
+	$(BIN)/ruff check --quiet .
+	$(BIN)/mypy
+
+unit: install ## Unit and property tests: seconds, no server
+	$(BIN)/python -m pytest -q -n auto -m "not server"
+
+check: lint unit ## The word before a push
+
+e2e: install ## Tests against the real API server and kube-controller-manager
+	$(BIN)/python -m pytest -q -n 2 -m server
+
+test: check e2e ## Everything that must pass
+
+SEEDS ?= 200
+parity: install ## Random histories on two API servers, one served by KCM and one by Sliceplane (SEEDS=200)
+	$(BIN)/python -m tests.parity api --seeds $(SEEDS)
+
+N ?= 100000
+fuzz-parity: install ## Random snapshots through the core and upstream's reconciler (N=100000)
+	$(BIN)/python -m tests.parity core --snapshots $(N)
+
+bench: install ## KCM and Sliceplane in one run, with ratios
+	$(BIN)/python -m e2e.bench
+
+lock: install ## Renew requirements.lock
+	$(BIN)/python -m pip install --quiet uv
+	$(BIN)/uv pip compile --quiet --upgrade --extra dev --no-header --no-annotate pyproject.toml -o requirements.lock
+
+clean: ## Remove what was made here (the cache of built peers stays)
+	rm -rf .venv build out *.egg-info .mypy_cache .ruff_cache .hypothesis
+
+.PHONY: help install peers demo format lint unit check e2e test parity fuzz-parity bench lock clean
