@@ -1,0 +1,103 @@
+"""A slice's metadata: who owns it, what it is labelled and called (ES-55, ES-79 ... ES-86, D-3)."""
+
+from collections.abc import Container
+from hashlib import blake2s
+from typing import Final
+
+from msgspec.structs import replace
+
+from api import names
+from controllers.endpointslice.endpoints import Group
+from controllers.membership.ports import port_hash
+from controllers.model.objects import EndpointSlice, ObjectMeta, OwnerReference, Service
+
+# The API server's own alphabet for generated names, and its limit for the part before them.
+_ALPHABET: Final = "bcdfghjklmnpqrstvwxz2456789"
+_LONGEST_PREFIX: Final = 58
+
+
+def headless(service: Service) -> bool:
+    """Headless by the controller's test (ES-83)."""
+    return service.cluster_ip in ("", "None")
+
+
+def labels_for(service: Service) -> dict[str, str]:
+    """The labels of a slice: the Service's own, without reserved keys, and the three reserved ones (ES-83)."""
+    labels = {key: value for key, value in service.labels.items() if key not in names.RESERVED_SLICE_LABELS}
+    if headless(service):
+        labels[names.HEADLESS_LABEL] = ""
+    labels[names.SERVICE_NAME_LABEL] = service.name
+    labels[names.MANAGED_BY_LABEL] = names.ENDPOINTSLICE_MANAGED_BY
+    return labels
+
+
+def _unreserved(labels: dict[str, str]) -> dict[str, str]:
+    return {key: value for key, value in labels.items() if key not in names.RESERVED_SLICE_LABELS}
+
+
+def labels_changed(found: EndpointSlice, service: Service) -> bool:
+    """Whether the labels alone ask for a write: drift in reserved keys does not (ES-85)."""
+    return _unreserved(found.labels) != _unreserved(service.labels)
+
+
+def owned(found: EndpointSlice, service: Service) -> bool:
+    """Whether this very Service owns the slice, not an earlier one of the same name (ES-55)."""
+    return any(
+        owner.uid == service.uid and owner.kind == "Service" and owner.api_version == "v1"
+        for owner in found.metadata.owner_references or ()
+    )
+
+
+def new_slice(service: Service, address_type: str) -> EndpointSlice:
+    """An empty slice of this Service, without a name yet (ES-76, ES-79, ES-80)."""
+    owner = OwnerReference(
+        api_version="v1", kind="Service", name=service.name, uid=service.uid, controller=True, block_owner_deletion=True
+    )
+    return EndpointSlice(
+        metadata=ObjectMeta(
+            generate_name=f"{service.name}-",
+            namespace=service.namespace,
+            labels=labels_for(service),
+            owner_references=(owner,),
+        ),
+        address_type=address_type,
+    )
+
+
+def placeholder_equal(found: EndpointSlice, placeholder: EndpointSlice) -> bool:
+    """Whether a slice may stay as the placeholder; a missing label counts as an empty one, owners do not count
+    (ES-69).
+    """
+    if found.endpoints or found.ports or found.address_type != placeholder.address_type:
+        return False
+    have, want = found.labels, placeholder.labels
+    return all(have.get(key, "") == want.get(key, "") for key in (*have, *want))
+
+
+def with_trigger_time(found: EndpointSlice, time: str) -> EndpointSlice:
+    """The slice with the trigger time set, or removed when it is "" (ES-90)."""
+    annotations = dict(found.metadata.annotations or {})
+    annotations.pop(names.TRIGGER_TIME_ANNOTATION, None)
+    if time:
+        annotations[names.TRIGGER_TIME_ANNOTATION] = time
+    return replace(found, metadata=replace(found.metadata, annotations=annotations or None))
+
+
+def free_name(service: Service, address_type: str, group: Group, taken: Container[str]) -> str:
+    """The first free name for a slice of this group: the same one again, if the answer to a create was lost (D-3).
+
+    Shaped as the API server would generate it: the Service's name, cut at 58 characters, and five more.
+    """
+    prefix = f"{service.name}-"[:_LONGEST_PREFIX]
+    about = "\0".join((service.uid, address_type, *map(port_hash, group)))
+    position = 0
+    while True:
+        digest = int.from_bytes(blake2s(f"{about}\0{position}".encode(), digest_size=8).digest())
+        suffix = ""
+        for _ in range(5):
+            digest, index = divmod(digest, len(_ALPHABET))
+            suffix += _ALPHABET[index]
+        name = prefix + suffix
+        if name not in taken:
+            return name
+        position += 1

@@ -1,0 +1,262 @@
+"""From the API's JSON to records: decodes only the fields that are read, and shares what replicas have in common.
+
+Every list and object of the API may be `null` (the last bookmark of a streaming list has `"containers": null`).
+"""
+
+from collections.abc import Callable
+from typing import Final, Generic, TypeVar
+
+import msgspec
+from msgspec import Raw, Struct
+
+from api import names
+from controllers.model import addresses
+from controllers.model.objects import (
+    NO_LABELS,
+    ContainerPort,
+    Endpoint,
+    EndpointPort,
+    EndpointSlice,
+    Labels,
+    Node,
+    ObjectMeta,
+    Pod,
+    Service,
+    ServicePort,
+)
+
+_T = TypeVar("_T")
+_NULL: Final = (b"", b"null")
+
+
+class _Shared(Generic[_T]):
+    """Makes one value per distinct JSON text, so that the replicas of a workload share it.
+
+    Forgets everything when `limit` is reached: that costs sharing, never correctness, and bounds the memory.
+    """
+
+    def __init__(self, make: Callable[[bytes], _T], limit: int = 50_000) -> None:
+        self._make = make
+        self._limit = limit
+        self._known: dict[bytes, _T] = {}
+
+    def __call__(self, raw: Raw) -> _T:
+        text = bytes(raw)
+        value = self._known.get(text)
+        if value is None:
+            if len(self._known) >= self._limit:
+                self._known.clear()
+            value = self._known[text] = self._make(text)
+        return value
+
+
+class _Strings(dict[str, str]):
+    """Names that many objects repeat (Namespaces, Nodes): one copy each."""
+
+    def __missing__(self, key: str) -> str:
+        if len(self) >= 200_000:
+            self.clear()
+        self[key] = key
+        return key
+
+
+class WireMeta(Struct, rename="camel", gc=False):
+    name: str = ""
+    namespace: str = ""
+    uid: str = ""
+    resource_version: str = ""
+    creation_timestamp: str | None = None
+    deletion_timestamp: str | None = None
+    labels: Raw = Raw()
+
+
+class _Annotations(Struct, gc=False):
+    topology_hints: str | None = msgspec.field(default=None, name=names.TOPOLOGY_HINTS_ANNOTATION)
+    topology_mode: str | None = msgspec.field(default=None, name=names.TOPOLOGY_MODE_ANNOTATION)
+
+
+class _ServiceMeta(WireMeta, rename="camel", gc=False):
+    annotations: _Annotations | None = None
+
+
+class _Port(Struct, rename="camel", gc=False):
+    container_port: int = 0
+    name: str | None = None
+    protocol: str | None = None
+
+
+class _Container(Struct, rename="camel", gc=False):
+    ports: Raw = Raw()
+    restart_policy: str | None = None
+
+
+class _PodSpec(Struct, rename="camel", gc=False):
+    containers: list[_Container] | None = None
+    init_containers: list[_Container] | None = None
+    node_name: str | None = None
+    hostname: str | None = None
+    subdomain: str | None = None
+
+
+class _Condition(Struct, rename="camel", gc=False):
+    type: str = ""
+    status: str = ""
+    last_transition_time: str | None = None
+
+
+class _PodIP(Struct, gc=False):
+    ip: str | None = None
+
+
+class _PodStatus(Struct, rename="camel", gc=False):
+    phase: str | None = None
+    conditions: list[_Condition] | None = None
+    pod_ip: str | None = msgspec.field(default=None, name="podIP")
+    pod_ips: list[_PodIP] | None = msgspec.field(default=None, name="podIPs")
+
+
+class WirePod(Struct, gc=False):
+    metadata: WireMeta
+    spec: _PodSpec | None = None
+    status: _PodStatus | None = None
+
+
+class _ServicePort(Struct, rename="camel", gc=False):
+    name: str | None = None
+    protocol: str | None = None
+    port: int = 0
+    target_port: int | str | None = None
+    app_protocol: str | None = None
+
+
+class _ServiceSpec(Struct, rename="camel", gc=False):
+    type: str | None = None
+    selector: dict[str, str] | None = None
+    ports: list[_ServicePort] | None = None
+    cluster_ip: str | None = msgspec.field(default=None, name="clusterIP")
+    ip_families: list[str] | None = None
+    publish_not_ready_addresses: bool | None = None
+    traffic_distribution: str | None = None
+
+
+class WireService(Struct, gc=False):
+    metadata: _ServiceMeta
+    spec: _ServiceSpec | None = None
+
+
+class WireNode(Struct, gc=False):
+    metadata: WireMeta
+
+
+class WireSlice(Struct, rename="camel", gc=False):
+    metadata: ObjectMeta
+    address_type: str = ""
+    endpoints: tuple[Endpoint, ...] | None = None
+    ports: tuple[EndpointPort, ...] | None = None
+
+
+def _labels(text: bytes) -> Labels:
+    return NO_LABELS if text in _NULL else Labels(msgspec.json.decode(text, type=dict[str, str]))
+
+
+def _named_ports(text: bytes) -> tuple[ContainerPort, ...]:
+    ports = None if text in _NULL else msgspec.json.decode(text, type=list[_Port] | None)
+    # Only a name can be looked up (ES-49); a port without one cannot be found, and is not kept.
+    return tuple(ContainerPort(p.name, p.protocol or "TCP", p.container_port) for p in ports or () if p.name)
+
+
+_shared_labels: Final = _Shared(_labels)
+_shared_ports: Final = _Shared(_named_ports)
+_strings: Final = _Strings()
+
+
+def _pod_ports(spec: _PodSpec) -> tuple[ContainerPort, ...]:
+    """Containers in order, then sidecars: init containers that restart always (ES-49)."""
+    containers = spec.containers or []
+    sidecars = [c for c in spec.init_containers or () if c.restart_policy == "Always"]
+    if len(containers) == 1 and not sidecars:
+        return _shared_ports(containers[0].ports)
+    return tuple(port for container in (*containers, *sidecars) for port in _shared_ports(container.ports))
+
+
+def pod_from_wire(wire: WirePod) -> Pod:
+    """The record of a Pod.
+
+    Raises msgspec.ValidationError when its labels or ports are not what the API has there.
+    """
+    meta, spec, status = wire.metadata, wire.spec or _PodSpec(), wire.status or _PodStatus()
+    ready, ready_since = False, ""
+    for condition in status.conditions or ():
+        if condition.type == "Ready":
+            ready, ready_since = condition.status == "True", condition.last_transition_time or ""
+            break
+    texts = tuple(item.ip for item in status.pod_ips or () if item.ip is not None)
+    ips = addresses.by_family(texts)
+    return Pod(
+        namespace=_strings[meta.namespace],
+        name=meta.name,
+        uid=meta.uid,
+        labels=_shared_labels(meta.labels),
+        node_name=_strings[spec.node_name or ""],
+        hostname=spec.hostname or "",
+        subdomain=_strings[spec.subdomain or ""],
+        ports=_pod_ports(spec),
+        phase=_strings[status.phase or ""],
+        has_ip=bool(status.pod_ip or texts),
+        ipv4=ips.ipv4,
+        ipv6=ips.ipv6,
+        refused_ips=ips.refused,
+        ready=ready,
+        ready_since=_strings[ready_since],
+        terminating=meta.deletion_timestamp is not None,
+    )
+
+
+def _topology_mode(annotations: _Annotations | None) -> str:
+    """The deprecated key wins when it is present, whatever its value (ES-93)."""
+    if annotations is None:
+        return ""
+    hints = annotations.topology_hints
+    return hints if hints is not None else annotations.topology_mode or ""
+
+
+def _service_port(port: _ServicePort) -> ServicePort:
+    target = port.port if port.target_port is None else port.target_port
+    return ServicePort(port.name or "", port.protocol or "TCP", target, port.app_protocol)
+
+
+def service_from_wire(wire: WireService) -> Service:
+    """The record of a Service, with the API server's defaults where a manifest leaves them out (ES-156)."""
+    meta, spec = wire.metadata, wire.spec or _ServiceSpec()
+    return Service(
+        namespace=_strings[meta.namespace],
+        name=meta.name,
+        uid=meta.uid,
+        labels=_shared_labels(meta.labels),
+        created=meta.creation_timestamp or "",
+        terminating=meta.deletion_timestamp is not None,
+        type=spec.type or "ClusterIP",
+        # An empty selector is never listed (ES-35), and must not select a whole Namespace if it ever is.
+        selector=Labels(spec.selector) if spec.selector else None,
+        ports=tuple(map(_service_port, spec.ports or ())),
+        cluster_ip=spec.cluster_ip or "",
+        ip_families=tuple(spec.ip_families or ()),
+        publish_not_ready=bool(spec.publish_not_ready_addresses),
+        topology_mode=_topology_mode(meta.annotations),
+        traffic_distribution=spec.traffic_distribution,
+    )
+
+
+def node_from_wire(wire: WireNode) -> Node:
+    """The record of a Node."""
+    return Node(wire.metadata.name, _shared_labels(wire.metadata.labels).get(names.ZONE_LABEL, ""))
+
+
+def slice_from_wire(wire: WireSlice) -> EndpointSlice:
+    """An EndpointSlice; its lists may come as null or not at all (ES-153)."""
+    return EndpointSlice(
+        metadata=wire.metadata,
+        address_type=wire.address_type,
+        endpoints=wire.endpoints or (),
+        ports=wire.ports or (),
+    )
