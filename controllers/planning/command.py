@@ -1,0 +1,127 @@
+"""`sliceplane plan`: the shell around `planning.py`, files in and text out."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Final, Literal
+
+import click
+
+from controllers.planning import rendering
+from controllers.planning.manifests import Manifests, load
+from controllers.planning.planning import Outcome, plan
+from controllers.planning.reading import Document, Problem, read
+
+_STDIN: Final = "-"
+_EXTENSIONS: Final = (".json", ".yaml", ".yml")
+_RENDER: Final[dict[str, Callable[[Outcome], str]]] = {
+    "yaml": rendering.as_yaml,
+    "json": rendering.as_json,
+    "table": rendering.as_table,
+}
+
+
+@click.command(
+    "plan",
+    short_help="Show the EndpointSlices that manifests would lead to, without a cluster.",
+    epilog="Exit status: 0 planned, 1 bad input (every error is shown), 2 wrong usage.",
+)
+@click.option(
+    "-f",
+    "--filename",
+    "filenames",
+    metavar="FILE|DIR|-",
+    multiple=True,
+    required=True,
+    help="Manifests in YAML or JSON; may be repeated. A directory is read with all below it, - is standard input.",
+)
+@click.option(
+    "-n", "--namespace", default="default", show_default=True, help="Namespace of the objects that do not name one."
+)
+@click.option(
+    "--max-endpoints-per-slice",
+    "max_endpoints",
+    type=click.IntRange(1, 1000),
+    default=100,
+    show_default=True,
+    help="The controller's flag of the same name.",
+)
+@click.option(
+    "-o",
+    "--output",
+    type=click.Choice(tuple(_RENDER)),
+    default="yaml",
+    show_default=True,
+    help="yaml: the slices to write, ready to be fed back; json: these, deletes and reasons; table: for reading.",
+)
+@click.option("--explain", is_flag=True, help="Name every Pod that is left out, each with its reason.")
+def plan_command(filenames: tuple[str, ...], namespace: str, max_endpoints: int, output: str, explain: bool) -> None:
+    """Show the EndpointSlices that the controller would write for manifests. No cluster is asked.
+
+    Reads Services, Pods, Nodes and EndpointSlices, and Deployments, ReplicaSets, StatefulSets and DaemonSets, which
+    stand for the ready Pods that they would have, as does a Pod without a status. Without Nodes, six sample Nodes in
+    three zones are used. What the API server would fill in is filled in as on a dual-stack cluster, IPv4 first.
+    """
+    if filenames.count(_STDIN) > 1:
+        raise click.UsageError("standard input can be read only once")
+    documents, problems = _read_all(filenames)
+    manifests = load(documents, namespace)
+    problems += manifests.problems
+    if not problems and not documents:
+        problems.append(Problem(", ".join(map(_called, filenames)), "", "no objects in it"))
+    if problems:
+        for problem in problems:
+            click.echo(f"error: {problem}", err=True)
+        raise click.exceptions.Exit(1)
+    outcome = plan(manifests, max_endpoints)
+    click.echo(_RENDER[output](outcome), nl=False)
+    _tell(manifests, outcome, "none" if output == "table" else "each" if explain else "grouped")
+
+
+def _read_all(filenames: tuple[str, ...]) -> tuple[list[Document], list[Problem]]:
+    documents: list[Document] = []
+    problems: list[Problem] = []
+    for name in filenames:
+        for found in _files(name):
+            try:
+                with click.open_file(found, "rb") as file:
+                    data = file.read()
+            except OSError as error:
+                problems.append(Problem(found, "", (error.strerror or str(error)).lower()))
+                continue
+            got = read(_called(found), data)
+            documents += (each for each in got.found if each.content is not None)
+            problems += got.problems
+        if name != _STDIN and Path(name).is_dir() and not list(_files(name)):
+            problems.append(Problem(name, "", f"no files that end in {', '.join(_EXTENSIONS)}"))
+    return documents, problems
+
+
+def _called(name: str) -> str:
+    return "standard input" if name == _STDIN else name
+
+
+def _files(name: str) -> Iterator[str]:
+    """The files of a directory, sorted; anything else as it is."""
+    path = Path(name)
+    if name == _STDIN or not path.is_dir():
+        yield name
+        return
+    yield from sorted(str(each) for each in path.rglob("*") if each.suffix in _EXTENSIONS and each.is_file())
+
+
+def _tell(manifests: Manifests, outcome: Outcome, pods: Literal["each", "grouped", "none"]) -> None:
+    """Notes, warnings and the summary, on standard error."""
+    if manifests.ignored:
+        kinds = (f"{count} {kind}" for kind, count in sorted(manifests.ignored.items()))
+        click.echo(f"note: ignored: {rendering.listed(kinds)}", err=True)
+    if manifests.replaced:
+        click.echo(f"note: given twice, the last one counts: {rendering.listed(manifests.replaced)}", err=True)
+    if outcome.represented:
+        click.echo(f"note: not expanded, what they made is given: {rendering.listed(outcome.represented)}", err=True)
+    if outcome.assumed:
+        click.echo(
+            f"note: no Nodes given, taken to exist, without a zone: {rendering.listed(outcome.assumed)}", err=True
+        )
+    for warning in rendering.warnings(outcome, pods):
+        click.echo(f"warning: {warning}", err=True)
+    click.echo(rendering.summary(outcome), err=True)
