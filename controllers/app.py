@@ -1,0 +1,209 @@
+"""The composition root: the one place that builds things, and starts and stops them in order."""
+
+import asyncio
+import contextlib
+import gc
+import signal
+from collections.abc import Awaitable, Callable
+from typing import Any, Final
+
+import uvloop
+from aiohttp import web
+
+from api import names
+from api.config import Configuration
+from controllers import __version__
+from controllers.model.plan import Notice
+from controllers.runtime import watch
+from controllers.runtime.api_client import ApiClient
+from controllers.runtime.clock import SystemClock
+from controllers.runtime.credentials import Credentials
+from controllers.runtime.events import EventRecorder, Regarding
+from controllers.runtime.loop import Loop
+from controllers.runtime.slice_controller import NAME as SLICES_NAME
+from controllers.runtime.slice_controller import SliceController, Stores
+from controllers.runtime.watch import Malformed, Reflector
+from controllers.runtime.writer import Writer
+from controllers.telemetry import metrics
+from controllers.telemetry.logs import bind
+
+# What is in flight when SIGTERM comes may finish in this time; then it is abandoned (kubelet's patience is 30 s).
+STOP_SECONDS: Final = 8.0
+# KCM's names, and the aliases that it knows them by.
+CONTROLLERS: Final = {SLICES_NAME: "endpointslice"}
+
+
+class UnknownController(ValueError):
+    """`--controllers` names what is not there."""
+
+
+def chosen(text: str) -> set[str]:
+    """The controllers that `--controllers` asks for, by KCM's syntax and names.
+
+    Raises UnknownController.
+    """
+    wanted = [part.strip() for part in text.split(",") if part.strip()]
+    known = {alias: name for name, alias in CONTROLLERS.items()} | {name: name for name in CONTROLLERS}
+    unknown = [part for part in wanted if part != "*" and part.removeprefix("-") not in known]
+    if unknown:
+        raise UnknownController(f"{', '.join(unknown)}: not a controller; there is: {', '.join(CONTROLLERS)}")
+    switched_off = {known[part[1:]] for part in wanted if part.startswith("-")}
+    switched_on = {known[part] for part in wanted if part != "*" and not part.startswith("-")}
+    return ((set(CONTROLLERS) if "*" in wanted else set()) | switched_on) - switched_off
+
+
+class App:
+    """`sliceplane run`: caches, controllers, and the page that tells how they are."""
+
+    def __init__(self, configuration: Configuration) -> None:
+        self._configuration = configuration
+        self._clock = SystemClock()
+        self._stores = Stores()
+        self._stopping = asyncio.Event()
+        self._reflectors: list[Reflector[Any]] = []
+        self._log = bind("controllers.app")
+
+    async def run(self) -> None:
+        """Runs until SIGTERM or SIGINT; returns when every write has been finished or abandoned.
+
+        Raises CredentialsError when the API server cannot even be looked for, OSError when the port is taken.
+        """
+        gc.disable()
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._stopping.set)
+        config = self._configuration
+        credentials = Credentials(config.kubeconfig or None, config.context or None)
+        async with (
+            ApiClient(
+                credentials,
+                self._clock,
+                user_agent=f"sliceplane/{__version__}",
+                qps=config.kube_api_qps,
+                burst=config.kube_api_burst,
+            ) as client,
+            self._served(),
+        ):
+            self._log.info("starting", version=__version__, server=credentials.server)
+            await self._serve_until_stopped(client)
+        self._log.info("stopped")
+
+    async def _serve_until_stopped(self, client: ApiClient) -> None:
+        recorder = EventRecorder(client, self._clock, names.EVENT_COMPONENT_ENDPOINTSLICE)
+        background = [asyncio.create_task(recorder.run()), *self._watch(client, recorder)]
+        try:
+            await self._until_stopped(self._work(client, recorder), *background)
+        finally:
+            for task in background:
+                task.cancel()
+            await asyncio.gather(*background, return_exceptions=True)
+
+    def _watch(self, client: ApiClient, recorder: EventRecorder) -> list[asyncio.Task[None]]:
+        def malformed(found: Malformed) -> None:
+            about = Regarding(found.kind, found.namespace, found.name, found.uid)
+            recorder.record(about, Notice("Warning", names.REASON_MALFORMED, f"Skipped: {found.error}"))
+
+        stores = self._stores
+        self._reflectors = [
+            Reflector(client, watch.PODS, stores.pods, self._clock, malformed),
+            Reflector(client, watch.SERVICES, stores.services, self._clock, malformed),
+            Reflector(client, watch.NODES, stores.nodes, self._clock, malformed),
+            Reflector(client, watch.SLICES, stores.slices, self._clock, malformed),
+        ]
+        for kind, store in (
+            ("Pod", stores.pods),
+            ("Service", stores.services),
+            ("Node", stores.nodes),
+            ("EndpointSlice", stores.slices),
+        ):
+            metrics.STORED.labels(kind=kind).set_function(store.__len__)
+        return [asyncio.create_task(reflector.run()) for reflector in self._reflectors]
+
+    async def _work(self, client: ApiClient, recorder: EventRecorder) -> None:
+        """Waits for the caches, then works: nothing is written from half a picture (ES-18)."""
+        for reflector in self._reflectors:
+            await reflector.synced.wait()
+        # What was loaded stays: the collector need not look at it, now or later.
+        gc.freeze()
+        gc.enable()
+        stores, config = self._stores, self._configuration
+        self._log.info("caches synced", pods=len(stores.pods), services=len(stores.services), nodes=len(stores.nodes))
+        writer = Writer(client, stores.slices, self._clock)
+        controller = SliceController(
+            stores,
+            writer,
+            recorder,
+            self._clock,
+            max_endpoints=config.max_endpoints_per_slice,
+            batch_seconds=config.endpointslice_updates_batch_period,
+        ).start()
+        loop = Loop(controller, self._clock, "endpoint_slice")
+        await loop.run(config.concurrent_service_endpoint_syncs, self._stopping)
+
+    async def _until_stopped(self, work: Awaitable[None], *background: asyncio.Task[None]) -> None:
+        """Waits for the stop signal, and then for the work to end, but not for long; a task that dies is an error."""
+        working = asyncio.ensure_future(work)
+        stop = asyncio.create_task(self._stopping.wait())
+        try:
+            await asyncio.wait({working, stop, *background}, return_when=asyncio.FIRST_COMPLETED)
+            if self._stopping.is_set():
+                self._log.info("stopping")
+                await asyncio.wait({working}, timeout=STOP_SECONDS if self._synced() else 0)
+            for task in (working, *background):
+                if task.done():
+                    task.result()
+        finally:
+            stop.cancel()
+            working.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await working
+
+    def _synced(self) -> bool:
+        return bool(self._reflectors) and all(reflector.synced.is_set() for reflector in self._reflectors)
+
+    @contextlib.asynccontextmanager
+    async def _served(self) -> Any:  # noqa: ANN401 (an async generator of nothing)
+        """Serves /metrics and the probes."""
+        address = self._configuration.metrics_bind_address
+        if address == "0":
+            yield
+            return
+        host, _, port = address.rpartition(":")
+        application = web.Application()
+        application.router.add_get("/healthz", _always(b"ok"))
+        application.router.add_get("/livez", _always(b"ok"))
+        application.router.add_get("/readyz", self._readyz)
+        application.router.add_get("/metrics", _metrics)
+        runner = web.AppRunner(application, access_log=None)
+        await runner.setup()
+        try:
+            await web.TCPSite(runner, host.strip("[]") or None, int(port)).start()
+            yield
+        finally:
+            await runner.cleanup()
+
+    async def _readyz(self, _: web.Request) -> web.Response:
+        if self._synced():
+            return web.Response(body=b"ok")
+        return web.Response(status=503, body=b"caches have not synced yet")
+
+
+def _always(body: bytes) -> Callable[[web.Request], Awaitable[web.Response]]:
+    async def answer(_: web.Request) -> web.Response:
+        return web.Response(body=body)
+
+    return answer
+
+
+async def _metrics(_: web.Request) -> web.Response:
+    return web.Response(body=metrics.render(), content_type="text/plain", charset="utf-8")
+
+
+def run(configuration: Configuration) -> None:
+    """Runs the controllers on uvloop until they are told to stop."""
+
+    async def main() -> None:
+        await App(configuration).run()
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(main())

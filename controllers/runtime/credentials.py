@@ -1,0 +1,108 @@
+"""Where the API server is and who we are: kubeconfig, `$KUBECONFIG` or the Pod's own ServiceAccount.
+
+Reading and refreshing credentials is the `kubernetes` package's work; here it becomes an SSL context and a header.
+"""
+
+import asyncio
+import contextlib
+import os
+import ssl
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import yaml
+from kubernetes.aio import config as kube
+from kubernetes.aio.client import Configuration
+from kubernetes.aio.config.config_exception import ConfigException
+from kubernetes.aio.config.kube_config import _cleanup_temp_files
+
+
+class CredentialsError(Exception):
+    """There is no usable configuration; the message says what was looked for and how to give one."""
+
+
+class Credentials:
+    """An API server and the means to prove who we are to it.
+
+    `server` is its URL; `tls` verifies it (unless the kubeconfig says insecure-skip-tls-verify); `server_name` is the
+    name that its certificate must carry, when that differs from the URL's; `proxy` is a URL or None.
+    """
+
+    def __init__(self, kubeconfig: str | None, context: str | None = None) -> None:
+        self._kubeconfig = kubeconfig or os.environ.get("KUBECONFIG") or None
+        self._context = context
+        self._configuration = Configuration()
+        self._refresher: asyncio.Task[None] | None = None
+        self.server = ""
+        self.tls: ssl.SSLContext | None = None
+        self.server_name: str | None = None
+        self.proxy: str | None = None
+
+    async def load(self) -> None:
+        """Reads the configuration, now and again after a 401; what was read before stays until this has succeeded.
+
+        Raises CredentialsError.
+        """
+        configuration = Configuration()
+        try:
+            if self._kubeconfig is not None:
+                loader = await self._load_kubeconfig(configuration, self._kubeconfig)
+            else:
+                kube.load_incluster_config(client_configuration=configuration)  # type: ignore[no-untyped-call]
+                loader = None
+            server = str(configuration.host).rstrip("/")
+            tls = _ssl_context(configuration) if urlsplit(server).scheme == "https" else None
+            # What the kubeconfig embeds was written to temporary files: a private key must not stay in one.
+            _cleanup_temp_files()  # type: ignore[no-untyped-call]
+        except (ConfigException, yaml.YAMLError, OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            where = f"kubeconfig {self._kubeconfig}" if self._kubeconfig else "in-cluster configuration"
+            raise CredentialsError(
+                f"cannot use {where}: {error}\nGive --kubeconfig FILE, or set KUBECONFIG, or run inside a Pod."
+            ) from error
+        await self.close()
+        if loader is not None:
+            refresh = kube.refresh_token(loader, configuration)  # type: ignore[no-untyped-call]
+            self._refresher = asyncio.create_task(refresh)
+        self._configuration = configuration
+        self.server, self.tls = server, tls
+        self.server_name = configuration.tls_server_name or None
+        self.proxy = configuration.proxy or None
+
+    async def _load_kubeconfig(self, configuration: Configuration, path: str) -> object:
+        """Fills the configuration; returns what its token can be refreshed with."""
+        if not _exists(path):
+            raise ConfigException("the file does not exist")
+        loader: object = await kube.load_kube_config(  # type: ignore[no-untyped-call]
+            config_file=path, context=self._context, client_configuration=configuration, persist_config=False
+        )
+        return loader
+
+    async def headers(self) -> dict[str, str]:
+        """The Authorization header of a request, refreshed when it is due; empty with a client certificate."""
+        settings = await self._configuration.auth_settings()
+        token = settings.get("BearerToken")
+        # A mounted token may end in a newline, which no header may hold.
+        return {"Authorization": str(token["value"]).strip()} if token else {}
+
+    async def close(self) -> None:
+        """Stops refreshing."""
+        if self._refresher is not None:
+            self._refresher.cancel()
+            with contextlib.suppress(asyncio.CancelledError, Exception):
+                await self._refresher
+            self._refresher = None
+
+
+def _exists(path: str) -> bool:
+    """Whether any of the files of a KUBECONFIG list is there."""
+    return any(Path(part).expanduser().is_file() for part in path.split(os.pathsep))
+
+
+def _ssl_context(configuration: Configuration) -> ssl.SSLContext:
+    context = ssl.create_default_context(cafile=configuration.ssl_ca_cert or None)
+    if not configuration.verify_ssl:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    if configuration.cert_file:
+        context.load_cert_chain(configuration.cert_file, configuration.key_file)
+    return context

@@ -1,0 +1,90 @@
+"""Workers that take keys from a queue and sync them, one key at a time each; what fails comes back later (D-2)."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+from controllers.runtime.clock import Clock
+from controllers.runtime.errors import ApiError
+from controllers.runtime.queue import WorkQueue
+from controllers.runtime.writer import Outdated
+from controllers.telemetry import metrics
+from controllers.telemetry.logs import bind
+
+
+class SyncError(Exception):
+    """A sync did what it could, and something is missing: shown to the user, tried again after a back-off."""
+
+
+@dataclass(frozen=True)
+class Controller:
+    """A name, the keys to sync, how to sync one, and whom to tell when that fails (key, failures in a row, message)."""
+
+    name: str
+    queue: WorkQueue
+    sync: Callable[[str], Awaitable[None]]
+    failed: Callable[[str, int, str], None]
+    succeeded: Callable[[str], None]
+    outdated: Callable[[str], None]
+
+
+class Loop:
+    """Runs the workers of one controller."""
+
+    def __init__(self, controller: Controller, clock: Clock, queue_name: str) -> None:
+        self._controller, self._clock = controller, clock
+        self._log = bind(f"controllers.{controller.name}")
+        self._depth = metrics.QUEUE_DEPTH.labels(name=queue_name)
+        self._wait = metrics.QUEUE_WAIT.labels(name=queue_name)
+        self._work = metrics.QUEUE_WORK.labels(name=queue_name)
+        self._retries = metrics.QUEUE_RETRIES.labels(name=queue_name)
+
+    async def run(self, workers: int, stopping: asyncio.Event) -> None:
+        """Works until `stopping` is set and every worker has finished the key that it had begun."""
+        async with asyncio.TaskGroup() as group:
+            timers = group.create_task(self._controller.queue.run_timers())
+            tasks = [group.create_task(self._worker(stopping)) for _ in range(workers)]
+            await stopping.wait()
+            timers.cancel()
+            self._controller.queue.close()
+            await asyncio.wait(tasks)
+
+    async def _worker(self, stopping: asyncio.Event) -> None:
+        queue = self._controller.queue
+        while not stopping.is_set():
+            taken = await queue.get()
+            if taken is None:
+                return
+            key, waited = taken
+            self._wait.observe(waited)
+            self._depth.set(len(queue))
+            start = self._clock.now()
+            try:
+                await self._sync(key)
+            finally:
+                queue.done(key)
+                self._work.observe(self._clock.now() - start)
+
+    async def _sync(self, key: str) -> None:
+        controller, queue = self._controller, self._controller.queue
+        try:
+            await controller.sync(key)
+        except Outdated as error:
+            # The store has been told what the server holds: the next plan starts from there.
+            delay = queue.retry(key)
+            controller.outdated(key)
+            self._log.debug("plan was outdated, planning again", key=key, after=delay, error=str(error))
+        except (ApiError, SyncError) as error:
+            delay = queue.retry(key)
+            controller.failed(key, queue.failures(key), str(error))
+            self._log.warning("sync failed", key=key, retry_after=delay, error=str(error))
+        except Exception as error:
+            # A fault of ours in one object must not stop the others.
+            delay = queue.retry(key)
+            controller.failed(key, queue.failures(key), f"internal error: {error!r}")
+            self._log.error("sync failed unexpectedly", key=key, retry_after=delay, exc_info=error)
+        else:
+            queue.forget(key)
+            controller.succeeded(key)
+            return
+        self._retries.inc()

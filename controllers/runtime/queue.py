@@ -1,0 +1,120 @@
+"""A work queue of keys: what client-go's promises, in asyncio (ES-21), and one promise more (D-2).
+
+A key is handed out once, however often it was added; never to two workers at a time (an addition meanwhile is
+replayed when it is done); first come, first served; a delay never postpones an earlier one, so a steady trickle
+cannot starve a key. A key that fails comes back after a growing delay, for ever: it is never dropped.
+"""
+
+import asyncio
+import heapq
+from collections import deque
+from typing import Final
+
+from controllers.runtime.clock import Clock
+
+BASE_SECONDS: Final = 0.05
+LONGEST_SECONDS: Final = 60.0
+
+
+class WorkQueue:
+    """Keys that wait for a worker. Not thread-safe: one event loop."""
+
+    def __init__(self, clock: Clock, *, base: float = BASE_SECONDS, longest: float = LONGEST_SECONDS) -> None:
+        self._clock, self._base, self._longest = clock, base, longest
+        self._waiting: deque[str] = deque()
+        self._dirty: dict[str, float] = {}
+        self._processing: set[str] = set()
+        self._delayed: list[tuple[float, str]] = []
+        self._due: dict[str, float] = {}
+        self._failures: dict[str, int] = {}
+        self._closed = False
+        self._ready = asyncio.Event()
+        self._timer_changed = asyncio.Event()
+
+    def __len__(self) -> int:
+        """How many keys wait for a worker now; not those whose delay runs."""
+        return len(self._waiting)
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing waits, is delayed or in work."""
+        return not (self._dirty or self._processing or self._due)
+
+    def add(self, key: str) -> None:
+        """Asks for the key to be processed as soon as possible."""
+        if key in self._dirty:
+            return
+        self._dirty[key] = self._clock.now()
+        if key not in self._processing:
+            self._waiting.append(key)
+            self._ready.set()
+
+    def add_after(self, key: str, seconds: float) -> None:
+        """Asks for it after a delay; if it is delayed already, the earlier time counts."""
+        if seconds <= 0:
+            self.add(key)
+            return
+        at = self._clock.now() + seconds
+        if at < self._due.get(key, float("inf")):
+            self._due[key] = at
+            heapq.heappush(self._delayed, (at, key))
+            self._timer_changed.set()
+
+    def retry(self, key: str) -> float:
+        """Asks for a key that failed, after its back-off: 50 ms, doubled each time, 60 s at most. Returns the delay."""
+        failures = self._failures[key] = self._failures.get(key, 0) + 1
+        delay: float = min(self._base * 2.0 ** min(failures - 1, 32), self._longest)
+        self.add_after(key, delay)
+        return delay
+
+    def forget(self, key: str) -> None:
+        """The key has succeeded: its next failure starts with the shortest delay."""
+        self._failures.pop(key, None)
+
+    def failures(self, key: str) -> int:
+        """How often in a row the key has failed."""
+        return self._failures.get(key, 0)
+
+    def close(self) -> None:
+        """Hands out nothing any more: whoever waits in `get` is told."""
+        self._closed = True
+        self._ready.set()
+
+    async def get(self) -> tuple[str, float] | None:
+        """Waits for a key; returns it, and the seconds that it has waited, or None when the queue is closed.
+
+        `done` must follow.
+        """
+        while not self._waiting and not self._closed:
+            self._ready.clear()
+            await self._ready.wait()
+        if self._closed:
+            return None
+        key = self._waiting.popleft()
+        added = self._dirty.pop(key)
+        self._processing.add(key)
+        return key, self._clock.now() - added
+
+    def done(self, key: str) -> None:
+        """The key is processed; if it was added meanwhile, it waits again."""
+        self._processing.discard(key)
+        if key in self._dirty:
+            self._waiting.append(key)
+            self._ready.set()
+
+    async def run_timers(self) -> None:
+        """Moves keys to the queue when their delay ends, until cancelled."""
+        while True:
+            now = self._clock.now()
+            while self._delayed and self._delayed[0][0] <= now:
+                at, key = heapq.heappop(self._delayed)
+                if self._due.get(key) == at:
+                    del self._due[key]
+                    self.add(key)
+            self._timer_changed.clear()
+            wait = self._delayed[0][0] - now if self._delayed else None
+            try:
+                async with asyncio.timeout(wait):
+                    await self._timer_changed.wait()
+            except TimeoutError:
+                continue

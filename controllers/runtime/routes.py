@@ -1,0 +1,77 @@
+"""Which Services does a change concern? Pure look-ups: they choose keys, and never decide what is written (ES-23)."""
+
+from collections.abc import Iterable
+from typing import Final
+
+from msgspec.structs import replace
+
+from api import names
+from controllers.model.objects import EndpointSlice, Node, Pod, Service
+from controllers.runtime.store import PodStore, ServiceStore
+
+# Our own slice changed by somebody else is mended after this time, not in a race with them (ES-11).
+SLICE_DELAY_SECONDS: Final = 1.0
+
+
+def key_of(namespace: str, name: str) -> str:
+    """The key of a Service: `namespace/name`."""
+    return f"{namespace}/{name}"
+
+
+def split_key(key: str) -> tuple[str, str]:
+    """Namespace and name of a key."""
+    namespace, _, name = key.partition("/")
+    return namespace, name
+
+
+def services_of_pod(old: Pod | None, new: Pod | None, services: ServiceStore) -> set[str]:
+    """The Services that a Pod's change concerns.
+
+    Those that select it now or did before; if nothing but its labels changed, only those where this differs (ES-27).
+    """
+    before = _selecting(old, services)
+    after = _selecting(new, services)
+    if old is not None and new is not None and old.labels != new.labels and replace(old, labels=new.labels) == new:
+        return before ^ after
+    return before | after
+
+
+def _selecting(pod: Pod | None, services: ServiceStore) -> set[str]:
+    if pod is None:
+        return set()
+    return {key_of(each.namespace, each.name) for each in services.selecting(pod.namespace, pod.labels)}
+
+
+def service_of_service(old: Service | None, new: Service | None) -> set[str]:
+    """A Service concerns itself."""
+    return {key_of(each.namespace, each.name) for each in (old, new) if each is not None}
+
+
+def services_of_node(old: Node | None, new: Node | None, pods: PodStore, services: ServiceStore) -> set[str]:
+    """The Services with Pods on a Node that came, went or moved to another zone (D-7)."""
+    node = new or old
+    if node is None or (old is not None and new is not None and old.zone == new.zone):
+        return set()
+    found: set[str] = set()
+    for pod in pods.on_node(node.name):
+        found |= _selecting(pod, services)
+    return found
+
+
+def services_of_slice(old: EndpointSlice | None, new: EndpointSlice | None) -> set[str]:
+    """The Services whose slice somebody else has changed: ours before or after, under its old and its new label."""
+    ours = [each for each in (old, new) if each is not None and _managed(each)]
+    return {
+        key_of(each.metadata.namespace, each.labels[names.SERVICE_NAME_LABEL])
+        for each in ours
+        if each.labels.get(names.SERVICE_NAME_LABEL)
+    }
+
+
+def _managed(each: EndpointSlice) -> bool:
+    return each.labels.get(names.MANAGED_BY_LABEL) == names.ENDPOINTSLICE_MANAGED_BY
+
+
+def managed_slices(found: Iterable[EndpointSlice]) -> list[EndpointSlice]:
+    """Those that the EndpointSlice controller manages (ES-32.6)."""
+    return [each for each in found if _managed(each)]

@@ -1,0 +1,225 @@
+"""The EndpointSlice controller's shell: its routes, its snapshot, and what is done with a plan. The rules are
+elsewhere.
+"""
+
+import asyncio
+from collections import Counter
+from typing import Final
+
+from api import names
+from controllers.endpointslice.reconcile import FamilyPlan, Plan, Snapshot, reconcile
+from controllers.membership.trigger_time import Seen
+from controllers.model.objects import EndpointSlice, Node, Pod, Service
+from controllers.model.plan import Notice, Writes
+from controllers.model.reasons import Reason
+from controllers.runtime import routes
+from controllers.runtime.clock import Clock
+from controllers.runtime.errors import ApiError
+from controllers.runtime.events import EventRecorder, Regarding
+from controllers.runtime.loop import Controller, SyncError
+from controllers.runtime.queue import WorkQueue
+from controllers.runtime.store import NodeStore, PodStore, ServiceStore, SliceStore
+from controllers.runtime.writer import Outdated, Writer
+from controllers.telemetry import metrics
+from controllers.telemetry.logs import bind
+
+NAME: Final = "endpointslice-controller"
+_NAMED_PODS: Final = 5
+
+
+class Stores:
+    """All that the controllers know of the cluster."""
+
+    def __init__(self) -> None:
+        self.pods = PodStore()
+        self.services = ServiceStore()
+        self.nodes = NodeStore()
+        self.slices = SliceStore(names.SERVICE_NAME_LABEL)
+
+
+class SliceController:
+    """Keeps the EndpointSlices of every Service with a selector."""
+
+    def __init__(
+        self,
+        stores: Stores,
+        writer: Writer,
+        recorder: EventRecorder,
+        clock: Clock,
+        *,
+        max_endpoints: int,
+        batch_seconds: float,
+    ) -> None:
+        self._stores, self._writer, self._recorder = stores, writer, recorder
+        self._max_endpoints, self._batch_seconds = max_endpoints, batch_seconds
+        self._queue = WorkQueue(clock)
+        self._seen: dict[str, Seen] = {}
+        self._sizes: dict[str, tuple[int, int, int]] = {}
+        self._left_out: dict[str, Counter[Reason]] = {}
+        self._told: dict[str, tuple[str, ...]] = {}
+        self._totals = [0, 0, 0]
+        self._log = bind("controllers.endpointslice")
+
+    def start(self) -> Controller:
+        """Subscribes to changes and asks for every Service; the caches must have synced."""
+        self._stores.services.subscribe(self._service_changed)
+        self._stores.pods.subscribe(self._pod_changed)
+        self._stores.nodes.subscribe(self._node_changed)
+        self._stores.slices.subscribe(self._slice_changed)
+        for service in self._stores.services.all():
+            self._queue.add(routes.key_of(service.namespace, service.name))
+        return Controller(NAME, self._queue, self.sync, self._failed, self._succeeded, self._outdated)
+
+    def _service_changed(self, old: Service | None, new: Service | None) -> None:
+        for key in routes.service_of_service(old, new):
+            self._queue.add(key)
+
+    def _pod_changed(self, old: Pod | None, new: Pod | None) -> None:
+        for key in routes.services_of_pod(old, new, self._stores.services):
+            self._queue.add_after(key, self._batch_seconds)
+
+    def _node_changed(self, old: Node | None, new: Node | None) -> None:
+        for key in routes.services_of_node(old, new, self._stores.pods, self._stores.services):
+            self._queue.add_after(key, self._batch_seconds)
+
+    def _slice_changed(self, old: EndpointSlice | None, new: EndpointSlice | None) -> None:
+        for key in routes.services_of_slice(old, new):
+            self._queue.add_after(key, max(routes.SLICE_DELAY_SECONDS, self._batch_seconds))
+
+    async def sync(self, key: str) -> None:
+        """One sync of a Service: snapshot, plan, writes.
+
+        Raises Outdated, ApiError, or SyncError when a Pod's Node does not exist (ES-38).
+        """
+        namespace, name = routes.split_key(key)
+        service = self._stores.services.get(namespace, name)
+        if service is None:
+            self._forget(key)
+            return
+        plan = reconcile(self._snapshot(service, key))
+        self._tell(key, service, plan)
+        await self._carry_out(plan)
+        if plan.seen is not None and self._stores.services.get(namespace, name) is not None:
+            self._seen[key] = plan.seen
+        missing = sorted({left.pod.node_name for left in plan.left_out if left.reason is Reason.NODE_NOT_FOUND})
+        if missing:
+            raise SyncError(f"Pods are left out because their Nodes do not exist: {', '.join(map(repr, missing))}")
+
+    def _snapshot(self, service: Service, key: str) -> Snapshot:
+        stores = self._stores
+        return Snapshot(
+            service=service,
+            pods=stores.pods.selected_by(service.namespace, service.selector) if service.selector else (),
+            nodes=stores.nodes.by_name(),
+            slices=routes.managed_slices(stores.slices.of_service(service.namespace, service.name)),
+            taken=stores.slices.names(service.namespace),
+            seen=self._seen.get(key),
+            max_endpoints=self._max_endpoints,
+        )
+
+    async def _carry_out(self, plan: Plan) -> None:
+        """Families at the same time, since none depends on another (ES-54); what has no family, last (ES-75)."""
+        if not plan:
+            for family in plan.families:
+                self._measure(family)
+            return
+        outcomes = await asyncio.gather(*(self._write(family) for family in plan.families), return_exceptions=True)
+        if plan.unsupported:
+            last = self._writer.apply(Writes(delete=plan.unsupported))
+            outcomes += await asyncio.gather(last, return_exceptions=True)
+        _raise_together([outcome for outcome in outcomes if outcome is not None])
+
+    async def _write(self, family: FamilyPlan) -> None:
+        self._measure(family)
+        await self._writer.apply(family.writes)
+
+    def _measure(self, family: FamilyPlan) -> None:
+        metrics.ENDPOINTS_ADDED.observe(family.added)
+        metrics.ENDPOINTS_REMOVED.observe(family.removed)
+
+    def _tell(self, key: str, service: Service, plan: Plan) -> None:
+        """Gauges, and one Warning per change for Pods whose address no slice may hold."""
+        if plan.families:
+            self._resize(key, plan.families[-1])
+        counts = Counter(left.reason for left in plan.left_out)
+        before = self._left_out.get(key, Counter())
+        if counts != before:
+            for reason in counts.keys() | before.keys():
+                metrics.PODS_LEFT_OUT.labels(reason=reason.value).inc(counts[reason] - before[reason])
+            if counts:
+                self._left_out[key] = counts
+            else:
+                self._left_out.pop(key, None)
+        refused = tuple(sorted({left.pod.name for left in plan.left_out if left.reason is Reason.POD_ADDRESS_REFUSED}))
+        if refused != self._told.get(key, ()):
+            self._told[key] = refused
+            if refused:
+                self._warn_refused(service, refused)
+            else:
+                del self._told[key]
+
+    def _warn_refused(self, service: Service, pods: tuple[str, ...]) -> None:
+        shown = ", ".join(pods[:_NAMED_PODS]) + (
+            f" and {len(pods) - _NAMED_PODS} more" if len(pods) > _NAMED_PODS else ""
+        )
+        message = f"Left out of the EndpointSlices: {shown}: {Reason.POD_ADDRESS_REFUSED.text}"
+        self._recorder.record(_regarding(service), Notice("Warning", names.REASON_PODS_LEFT_OUT, message))
+
+    def _resize(self, key: str, family: FamilyPlan) -> None:
+        """The efficiency gauges; a dual-stack Service counts as its last family (ES-147)."""
+        perfect = sum(-(-size.endpoints // self._max_endpoints) for size in family.sizes)
+        new = (
+            sum(size.endpoints for size in family.sizes),
+            sum(size.slices for size in family.sizes),
+            max(perfect, 1),
+        )
+        self._count(key, new)
+
+    def _count(self, key: str, new: tuple[int, int, int] | None) -> None:
+        old = self._sizes.pop(key, (0, 0, 0))
+        if new is not None:
+            self._sizes[key] = new
+        now = new or (0, 0, 0)
+        if now == old:
+            return
+        self._totals = [total + after - before for total, after, before in zip(self._totals, now, old, strict=True)]
+        metrics.ENDPOINTS_DESIRED.set(self._totals[0])
+        metrics.SLICES_ACTUAL.set(self._totals[1])
+        metrics.SLICES_DESIRED.set(self._totals[2])
+
+    def _forget(self, key: str) -> None:
+        """The Service has gone; its slices are the garbage collector's (ES-32.2)."""
+        self._seen.pop(key, None)
+        self._told.pop(key, None)
+        self._count(key, None)
+        for reason, count in self._left_out.pop(key, Counter()).items():
+            metrics.PODS_LEFT_OUT.labels(reason=reason.value).dec(count)
+
+    def _succeeded(self, key: str) -> None:
+        metrics.SYNCS.labels(result="success").inc()
+
+    def _outdated(self, key: str) -> None:
+        metrics.SYNCS.labels(result="stale").inc()
+
+    def _failed(self, key: str, failures: int, message: str) -> None:
+        metrics.SYNCS.labels(result="error").inc()
+        service = self._stores.services.get(*routes.split_key(key))
+        if service is not None:
+            text = f"Error updating Endpoint Slices for Service {key}: {message}"
+            self._recorder.record(_regarding(service), Notice("Warning", names.REASON_UPDATE_FAILED, text))
+
+
+def _regarding(service: Service) -> Regarding:
+    return Regarding("Service", service.namespace, service.name, service.uid)
+
+
+def _raise_together(failures: list[BaseException]) -> None:
+    """One error for all (ES-144); anything but an API error, and a cancellation, is raised as it is."""
+    if not failures:
+        return
+    for failure in failures:
+        if not isinstance(failure, ApiError):
+            raise failure
+    texts = list(dict.fromkeys(map(str, failures)))
+    kind = Outdated if all(isinstance(failure, Outdated) for failure in failures) else ApiError
+    raise kind(texts[0] if len(texts) == 1 else f"[{', '.join(texts)}]")

@@ -1,0 +1,318 @@
+"""What is known of the cluster: records by Namespace and name, and the indexes that make finding them cheap.
+
+Each store is the sink of one reflector. Who wants to know of changes subscribes; an update that changes nothing that is
+read is no change. All of it runs on one event loop: no locks.
+"""
+
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Generic, Protocol, TypeVar
+
+from controllers.model.objects import EndpointSlice, Labels, Node, Pod, Service
+from controllers.model.selectors import matches
+
+
+class Record(Protocol):
+    """Anything with a name; cluster-scoped records have no Namespace."""
+
+    @property
+    def name(self) -> str: ...
+
+
+R = TypeVar("R", bound=Record)
+
+
+def namespace_of(record: object) -> str:
+    """The record's Namespace, "" when it has none."""
+    return getattr(record, "namespace", "")
+
+
+class Store(Generic[R]):
+    """Records of one kind. Subclasses keep their indexes in `_reindex`."""
+
+    def __init__(self) -> None:
+        self._by_namespace: dict[str, dict[str, R]] = {}
+        self._subscribers: list[Callable[[R | None, R | None], None]] = []
+        self._listed: dict[str, set[str]] | None = None
+        self._count = 0
+
+    def __len__(self) -> int:
+        return self._count
+
+    def subscribe(self, changed: Callable[[R | None, R | None], None]) -> None:
+        """`changed(old, new)` is called after each change; old or new is None when the object came or went."""
+        self._subscribers.append(changed)
+
+    def get(self, namespace: str, name: str) -> R | None:
+        """The record, or None."""
+        return self._by_namespace.get(namespace, {}).get(name)
+
+    def all(self) -> Iterable[R]:
+        """Every record; the store must not change meanwhile."""
+        return (record for names in self._by_namespace.values() for record in names.values())
+
+    def names(self, namespace: str) -> Collection[str]:
+        """The names in use in a Namespace."""
+        return self._by_namespace.get(namespace, {}).keys()
+
+    def put(self, record: R) -> None:
+        """Takes over the object as it now is."""
+        namespace, name = self._key(record)
+        if self._listed is not None:
+            self._listed.setdefault(namespace, set()).add(name)
+        names = self._by_namespace.get(namespace)
+        if names is None:
+            names = self._by_namespace[namespace] = {}
+        old = names.get(name)
+        if old == record:
+            return
+        names[name] = record
+        self._count += old is None
+        self._changed(old, record)
+
+    def drop(self, record: R) -> None:
+        """Forgets the object."""
+        namespace, name = self._key(record)
+        names = self._by_namespace.get(namespace)
+        old = names.pop(name, None) if names is not None else None
+        if names is not None and not names:
+            del self._by_namespace[namespace]
+        if old is not None:
+            self._count -= 1
+            self._changed(old, None)
+
+    def begin_list(self) -> None:
+        """A new list starts; see `end_list`."""
+        self._listed = {}
+
+    def end_list(self, resource_version: int) -> None:
+        """Drops what the list did not name."""
+        listed, self._listed = self._listed or {}, None
+        for namespace, names in list(self._by_namespace.items()):
+            for name in names.keys() - listed.get(namespace, set()):
+                record = names[name]
+                if self._older(record, resource_version):
+                    self.drop(record)
+
+    def _key(self, record: R) -> tuple[str, str]:
+        return namespace_of(record), record.name
+
+    def _older(self, record: R, resource_version: int) -> bool:
+        """Whether a list of this version would name the record, if it still existed."""
+        return True
+
+    def _changed(self, old: R | None, new: R | None) -> None:
+        self._reindex(old, new)
+        for changed in self._subscribers:
+            changed(old, new)
+
+    def _reindex(self, old: R | None, new: R | None) -> None:
+        """Brings the indexes up to date, before anybody is told."""
+
+
+class PodStore(Store[Pod]):
+    """Pods, by selector and by Node.
+
+    Replicas have equal labels, so the index holds label *sets*: a pair leads to the sets that hold it, a set to its
+    Pods.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._of_labels: dict[str, dict[Labels, set[str]]] = {}
+        self._sets_of_pair: dict[str, dict[tuple[str, str], set[Labels]]] = {}
+        self._on_node: dict[str, dict[str, set[str]]] = {}
+
+    def selected_by(self, namespace: str, selector: Labels) -> list[Pod]:
+        """The Pods that a Service's selector selects; costs their number, not that of all Pods."""
+        sets = self._sets_of_pair.get(namespace, {})
+        candidates = [sets.get(pair) for pair in selector.items()]
+        if not candidates or any(found is None for found in candidates):
+            return []
+        fewest = min((found for found in candidates if found is not None), key=len)
+        pods = self._by_namespace[namespace]
+        of_labels = self._of_labels[namespace]
+        return [pods[name] for labels in fewest if matches(selector, labels) for name in of_labels[labels]]
+
+    def on_node(self, node: str) -> Iterable[Pod]:
+        """The Pods of a Node."""
+        return (
+            self._by_namespace[namespace][name]
+            for namespace, names in self._on_node.get(node, {}).items()
+            for name in names
+        )
+
+    def _reindex(self, old: Pod | None, new: Pod | None) -> None:
+        if old is None or new is None or old.labels != new.labels:
+            if old is not None:
+                self._remove_labels(old)
+            if new is not None:
+                self._add_labels(new)
+        if old is None or new is None or old.node_name != new.node_name:
+            if old is not None:
+                _discard(self._on_node, old.node_name, old.namespace, old.name)
+            if new is not None:
+                self._on_node.setdefault(new.node_name, {}).setdefault(new.namespace, set()).add(new.name)
+
+    def _add_labels(self, pod: Pod) -> None:
+        of_labels = self._of_labels.setdefault(pod.namespace, {})
+        pods = of_labels.get(pod.labels)
+        if pods is not None:
+            pods.add(pod.name)
+            return
+        of_labels[pod.labels] = {pod.name}
+        sets = self._sets_of_pair.setdefault(pod.namespace, {})
+        for pair in pod.labels.items():
+            sets.setdefault(pair, set()).add(pod.labels)
+
+    def _remove_labels(self, pod: Pod) -> None:
+        of_labels = self._of_labels[pod.namespace]
+        pods = of_labels[pod.labels]
+        pods.discard(pod.name)
+        if pods:
+            return
+        del of_labels[pod.labels]
+        for pair in pod.labels.items():
+            _discard(self._sets_of_pair, pod.namespace, pair, pod.labels)
+        if not of_labels:
+            del self._of_labels[pod.namespace]
+            self._sets_of_pair.pop(pod.namespace, None)
+
+
+class ServiceStore(Store[Service]):
+    """Services, found by the labels of a Pod: each stands under one pair of its selector."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._of_pair: dict[str, dict[tuple[str, str], set[str]]] = {}
+
+    def selecting(self, namespace: str, labels: Labels) -> list[Service]:
+        """The Services that select Pods with these labels; costs the number of labels, not of Services."""
+        of_pair = self._of_pair.get(namespace)
+        if not of_pair:
+            return []
+        services = self._by_namespace[namespace]
+        found = (services[name] for pair in labels.items() for name in of_pair.get(pair, ()))
+        return [service for service in found if matches(service.selector, labels)]
+
+    def _reindex(self, old: Service | None, new: Service | None) -> None:
+        if old is not None and old.selector:
+            _discard(self._of_pair, old.namespace, min(old.selector.items()), old.name)
+        if new is not None and new.selector:
+            pair = min(new.selector.items())
+            self._of_pair.setdefault(new.namespace, {}).setdefault(pair, set()).add(new.name)
+
+
+class NodeStore(Store[Node]):
+    """Nodes, by name."""
+
+    def by_name(self) -> Mapping[str, Node]:
+        """A live view."""
+        return self._by_namespace.get("", {})
+
+
+class SliceStore(Store[EndpointSlice]):
+    """EndpointSlices by Service, including what we have just written and the watch has not shown yet (D-1).
+
+    resourceVersions compare as integers (KEP-5504): what is older than what is known is not news. A slice that we
+    deleted stays deleted, whatever the watch still has to tell about it.
+    """
+
+    def __init__(self, service_label: str) -> None:
+        super().__init__()
+        self._service_label = service_label
+        self._of_service: dict[str, dict[str, set[str]]] = {}
+        self._deleted: set[str] = set()
+        self._deleted_but_listed: set[str] = set()
+
+    def of_service(self, namespace: str, service: str) -> list[EndpointSlice]:
+        """The slices labelled with a Service's name, whoever manages them."""
+        slices = self._by_namespace.get(namespace, {})
+        return [slices[name] for name in self._of_service.get(namespace, {}).get(service, ())]
+
+    def put(self, record: EndpointSlice) -> None:
+        if record.metadata.uid in self._deleted:
+            self._deleted_but_listed.add(record.metadata.uid)
+            return
+        old = self.get(*self._key(record))
+        if old is not None and _version(old) >= _version(record):
+            if self._listed is not None:
+                self._listed.setdefault(record.metadata.namespace, set()).add(record.name)
+            return
+        super().put(record)
+
+    def drop(self, record: EndpointSlice) -> None:
+        self._deleted.discard(record.metadata.uid)
+        old = self.get(*self._key(record))
+        # Deleted and made again under the same name: the news is about the one before.
+        if old is not None and old.metadata.uid == record.metadata.uid:
+            super().drop(record)
+
+    def written_by_us(self, record: EndpointSlice) -> None:
+        """Takes note of a write that the API server has confirmed: no news to anybody."""
+        with self._quietly():
+            self.put(record)
+
+    def deleted_by_us(self, record: EndpointSlice) -> None:
+        """Takes note of a deletion that the API server has confirmed: no news to anybody."""
+        known = self.get(*self._key(record))
+        if known is None or known.metadata.uid != record.metadata.uid:
+            return  # the watch was faster than the answer: nothing more will be told about it
+        with self._quietly():
+            self.drop(record)
+        self._deleted.add(record.metadata.uid)
+
+    @contextmanager
+    def _quietly(self) -> Iterator[None]:
+        subscribers, self._subscribers = self._subscribers, []
+        try:
+            yield
+        finally:
+            self._subscribers = subscribers
+
+    def begin_list(self) -> None:
+        super().begin_list()
+        self._deleted_but_listed.clear()
+
+    def end_list(self, resource_version: int) -> None:
+        super().end_list(resource_version)
+        # Of the others the list has already seen the end: no event about them can come any more.
+        self._deleted &= self._deleted_but_listed
+
+    def _key(self, record: EndpointSlice) -> tuple[str, str]:
+        return record.metadata.namespace, record.metadata.name
+
+    def _older(self, record: EndpointSlice, resource_version: int) -> bool:
+        return _version(record) <= resource_version
+
+    def _service_of(self, record: EndpointSlice) -> str:
+        return record.labels.get(self._service_label, "")
+
+    def _reindex(self, old: EndpointSlice | None, new: EndpointSlice | None) -> None:
+        if old is not None:
+            _discard(self._of_service, old.metadata.namespace, self._service_of(old), old.name)
+        if new is not None:
+            of_service = self._of_service.setdefault(new.metadata.namespace, {})
+            of_service.setdefault(self._service_of(new), set()).add(new.name)
+
+
+def _version(record: EndpointSlice) -> int:
+    return int(record.metadata.resource_version or 0)
+
+
+K1 = TypeVar("K1")
+K2 = TypeVar("K2")
+V = TypeVar("V")
+
+
+def _discard(index: dict[K1, dict[K2, set[V]]], outer: K1, inner: K2, value: V) -> None:
+    """Takes one value out of a two-level index, and what is empty with it."""
+    level = index.get(outer)
+    values = level.get(inner) if level is not None else None
+    if level is None or values is None:
+        return
+    values.discard(value)
+    if not values:
+        del level[inner]
+        if not level:
+            del index[outer]

@@ -1,0 +1,117 @@
+"""Every instrument, in one table. KCM's names, types, labels and buckets where KCM measures the same (ES-145, ES-149).
+
+`render` writes them as Go's client library does: prometheus-client's own output adds `_total` and `_created` to names.
+"""
+
+from collections.abc import Iterable, Iterator
+from typing import Final
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client.metrics_core import Metric
+from prometheus_client.utils import floatToGoString
+
+REGISTRY: Final = CollectorRegistry(auto_describe=False)
+
+_POWERS: Final = [2.0**n for n in range(1, 16)]
+_QUEUE_BUCKETS: Final = [10.0**n for n in range(-8, 2)]
+_SECONDS: Final = [0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0]
+
+
+def _counter(name: str, text: str, *labels: str) -> Counter:
+    return Counter(name, text, labels, registry=REGISTRY)
+
+
+def _gauge(name: str, text: str, *labels: str) -> Gauge:
+    return Gauge(name, text, labels, registry=REGISTRY)
+
+
+def _histogram(name: str, text: str, buckets: Iterable[float], *labels: str) -> Histogram:
+    return Histogram(name, text, labels, buckets=list(buckets), registry=REGISTRY)
+
+
+_SLICES: Final = "endpoint_slice_controller_"
+ENDPOINTS_ADDED: Final = _histogram(
+    _SLICES + "endpoints_added_per_sync", "Number of endpoints added on each Service sync", _POWERS
+)
+ENDPOINTS_REMOVED: Final = _histogram(
+    _SLICES + "endpoints_removed_per_sync", "Number of endpoints removed on each Service sync", _POWERS
+)
+ENDPOINTS_DESIRED: Final = _gauge(_SLICES + "endpoints_desired", "Number of endpoints desired")
+SLICES_ACTUAL: Final = _gauge(_SLICES + "num_endpoint_slices", "Number of EndpointSlices")
+SLICES_DESIRED: Final = _gauge(
+    _SLICES + "desired_endpoint_slices", "Number of EndpointSlices that would exist with perfect endpoint allocation"
+)
+SLICE_CHANGES: Final = _counter(_SLICES + "changes", "Number of EndpointSlice changes", "operation")
+SYNCS: Final = _counter(_SLICES + "syncs", "Number of EndpointSlice syncs", "result")
+
+QUEUE_DEPTH: Final = _gauge("workqueue_depth", "Current depth of workqueue", "name")
+QUEUE_WAIT: Final = _histogram(
+    "workqueue_queue_duration_seconds",
+    "How long in seconds an item stays in workqueue before being requested.",
+    _QUEUE_BUCKETS,
+    "name",
+)
+QUEUE_WORK: Final = _histogram(
+    "workqueue_work_duration_seconds",
+    "How long in seconds processing an item from workqueue takes.",
+    _QUEUE_BUCKETS,
+    "name",
+)
+QUEUE_RETRIES: Final = _counter("workqueue_retries_total", "Total number of retries handled by workqueue", "name")
+
+REST_CLIENT_REQUESTS: Final = _counter(
+    "rest_client_requests_total",
+    "Number of HTTP requests, partitioned by status code and method.",
+    "code",
+    "method",
+)
+
+DECODE_ERRORS: Final = _counter(
+    "sliceplane_decode_errors_total", "Objects that did not decode and were skipped", "kind"
+)
+PODS_LEFT_OUT: Final = _gauge(
+    "sliceplane_pods_left_out", "Selected Pods that are not published, per Service and address type", "reason"
+)
+STORED: Final = _gauge("sliceplane_stored_objects", "Objects in the cache", "kind")
+WRITE_SECONDS: Final = _histogram(
+    "sliceplane_write_seconds", "Time from sending a write to its answer", _SECONDS, "verb"
+)
+EVENTS_DROPPED: Final = _counter("sliceplane_events_dropped_total", "Events not recorded: too many, or refused")
+
+
+def _samples(metric: Metric) -> Iterator[str]:
+    for sample in metric.samples:
+        if sample.name.endswith("_created"):
+            continue
+        name = sample.name
+        if metric.type == "counter" and name == f"{metric.name}_total" and metric.name in _WITHOUT_TOTAL:
+            name = metric.name
+        labels = ",".join(f'{key}="{_label(key, value)}"' for key, value in sample.labels.items())
+        yield f"{name}{{{labels}}} {_number(sample.value)}\n" if labels else f"{name} {_number(sample.value)}\n"
+
+
+# Counters that KCM named before names had to end in _total.
+_WITHOUT_TOTAL: Final = frozenset({_SLICES + "changes", _SLICES + "syncs"})
+
+
+def _label(key: str, value: str) -> str:
+    if key == "le":
+        value = _number(float(value))
+    return value.replace("\\", r"\\").replace("\n", r"\n").replace('"', r"\"")
+
+
+def _number(value: float) -> str:
+    """As Go's client prints it: no `.0`, and an exponent of two digits for what is small or large."""
+    text: str = floatToGoString(value)  # type: ignore[no-untyped-call]
+    return text.removesuffix(".0")
+
+
+def render() -> bytes:
+    """All instruments in Prometheus' text format, version 0.0.4."""
+    lines: list[str] = []
+    for metric in REGISTRY.collect():
+        plain = metric.type == "counter" and metric.name not in _WITHOUT_TOTAL
+        name = f"{metric.name}_total" if plain else metric.name
+        lines.append(f"# HELP {name} {metric.documentation}\n# TYPE {name} {metric.type}\n")
+        lines.extend(_samples(metric))
+    return "".join(lines).encode()
