@@ -1,0 +1,1 @@
+"""End-to-end: user stories, the control plane they run on, and the benchmark."""

@@ -1,0 +1,46 @@
+"""Who is measured: the real KCM, and Sliceplane; both with full speed towards the API server."""
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from e2e.cluster.local import ControlPlane
+from e2e.cluster.process import Process
+from e2e.cluster.product import spawn_sliceplane
+
+_TICKS: Final = os.sysconf("SC_CLK_TCK")
+
+
+@dataclass(frozen=True)
+class Contender:
+    name: str
+    start: Callable[[ControlPlane], Process]
+
+
+def _kcm(plane: ControlPlane) -> Process:
+    flags = ("--kube-api-qps=5000", "--kube-api-burst=10000", "--concurrent-service-endpoint-syncs=50")
+    return plane.start_kcm(*flags, controllers=("endpointslice-controller",))
+
+
+def _sliceplane(plane: ControlPlane) -> Process:
+    return spawn_sliceplane(plane, "--metrics-bind-address=0")
+
+
+KCM: Final = Contender("kube-controller-manager", _kcm)
+SLICEPLANE: Final = Contender("sliceplane", _sliceplane)
+
+
+def cpu_seconds(pid: int) -> float:
+    """CPU time that a process has used, user and system."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / _TICKS
+
+
+def memory(pid: int, key: str) -> int:
+    """Bytes of `VmRSS` (now) or `VmHWM` (peak)."""
+    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+        if line.startswith(key):
+            return int(line.split()[1]) * 1024
+    return 0

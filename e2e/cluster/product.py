@@ -1,0 +1,66 @@
+"""Sliceplane itself as a process on a control plane, as it would be deployed: under the rights that it ships with."""
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import urllib3
+import yaml
+
+from e2e.cluster.local import ControlPlane, StartError
+from e2e.cluster.process import Process, free_port
+from e2e.cluster.rest import Object
+
+USER = "system:serviceaccount:kube-system:sliceplane"
+
+_ROOT = Path(__file__).parents[2]
+_READY_TIMEOUT = 30.0
+_POLL = 0.05
+
+
+def start_sliceplane(plane: ControlPlane, *flags: str) -> Process:
+    """Start `sliceplane run`, and return when its caches have synced. `flags` come last on its command line.
+
+    The process' `url` serves /metrics. Raises StartError.
+    """
+    grant(plane)
+    port = free_port()
+    process = spawn_sliceplane(plane, f"--metrics-bind-address=127.0.0.1:{port}", *flags)
+    process.url = f"http://127.0.0.1:{port}"
+    _await_ready(process)
+    return process
+
+
+def grant(plane: ControlPlane) -> None:
+    """Give Sliceplane's user the rights in config/rbac, and no others."""
+    namespace: Object = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "kube-system"}}
+    rights = yaml.safe_load_all((_ROOT / "config/rbac/sliceplane.yaml").read_text())
+    # The API server makes this namespace by itself, but not before it says that it is ready.
+    plane.client().apply([namespace, *rights])
+
+
+def spawn_sliceplane(plane: ControlPlane, *flags: str) -> Process:
+    """Start `sliceplane run` and return at once; `grant` must have come before."""
+    argv = [sys.executable, "-m", "controllers", "run", f"--kubeconfig={plane.kubeconfig(USER)}", *flags]
+    return plane.spawn("sliceplane", argv, {"PYTHONPATH": str(_ROOT)})
+
+
+def _await_ready(process: Process) -> None:
+    until = time.monotonic() + _READY_TIMEOUT
+    answer = "no answer yet"
+    with urllib3.PoolManager(retries=False, timeout=_READY_TIMEOUT) as http:
+        while time.monotonic() < until:
+            try:
+                response = http.request("GET", f"{process.url}/readyz")
+                if response.status == 200:
+                    return
+                answer = response.data.decode(errors="replace")
+            except urllib3.exceptions.HTTPError as error:
+                answer = str(error)
+            try:
+                code = process.wait(_POLL)
+            except subprocess.TimeoutExpired:
+                continue
+            raise StartError(f"{process.name} ended with exit code {code}:\n{process.tail()}")
+    raise StartError(f"{process.name} is not ready after {_READY_TIMEOUT:.0f} s ({answer}):\n{process.tail()}")
