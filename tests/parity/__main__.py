@@ -1,0 +1,59 @@
+"""`python -m tests.parity core` compares snapshots with upstream's reconciler, `api` plays histories on servers."""
+
+import sys
+import time
+from random import Random
+
+import click
+
+from tests.parity import core, live
+from tests.parity.oracle_client import Oracle
+from tests.parity.planes import two_planes
+
+
+@click.group()
+def main() -> None:
+    """Sliceplane against kube-controller-manager."""
+
+
+@main.command("core")
+@click.option("--snapshots", default=100_000, show_default=True, help="How many snapshots to compare.")
+@click.option("--seed", default=0, show_default=True, help="Where the random sequences start.")
+def core_command(snapshots: int, seed: int) -> None:
+    """Compare the core with upstream's own reconciler; stops at the fifth difference."""
+    done, different, number, start = 0, 0, 0, time.monotonic()
+    with Oracle() as oracle:
+        while done < snapshots and different < 5:
+            made = core.sequence(Random(f"{seed}-{number}"))
+            found = core.compare(oracle, made)
+            if found:
+                different += 1
+                click.echo(f"seed {seed}-{number}: {found}\n")
+            done += len(made.steps)
+            number += 1
+    seconds = time.monotonic() - start
+    click.echo(f"{done} snapshots in {number} sequences, {different} different, {seconds:.0f} s")
+    sys.exit(1 if different else 0)
+
+
+@main.command("api")
+@click.option("--seeds", default=200, show_default=True, help="How many histories to play.")
+@click.option("--first", default=0, show_default=True, help="The first seed.")
+@click.option("--at-once", default=12, show_default=True, help="How many histories are played at the same time.")
+@click.option(
+    "--limit", default=100, show_default=True, help="Endpoints a slice; below 100 only endpoints are compared."
+)
+def api_command(seeds: int, first: int, at_once: int, limit: int) -> None:
+    """Play histories on two API servers, one served by KCM and one by Sliceplane."""
+    start = time.monotonic()
+    with two_planes(limit) as (ours, theirs):
+        names = [str(number) for number in range(first, first + seeds)]
+        found = live.run(ours, theirs, names, at_once, packing=limit >= 100, tell=click.echo)
+    for text in found.values():
+        click.echo(f"{text}\n")
+    click.echo(f"{seeds} histories, {len(found)} different, {time.monotonic() - start:.0f} s")
+    sys.exit(1 if found else 0)
+
+
+if __name__ == "__main__":
+    main()

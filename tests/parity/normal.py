@@ -1,0 +1,72 @@
+"""What two results have in common when both are right: everything but what section 20 of the spec calls free."""
+
+import json
+from collections.abc import Collection, Iterable
+from typing import Any
+
+from api import names
+
+Object = dict[str, Any]
+_KEPT = ("labels", "annotations", "ownerReferences", "generateName", "finalizers")
+
+
+def normal(slices: Iterable[Object], written: Collection[str] | None = None) -> Object:
+    """Slices without what is free: their names, their order, and which endpoint is in which of a group.
+
+    A group is the slices of one address type with the same ports. Kept are its endpoints, and of each slice its size
+    and the rest of its content; so a lost, doubled or altered endpoint shows, and so does a different packing.
+
+    `written` are the names of slices written just now. When it is given, nothing but their size is kept of the others,
+    and of these only what a write decides: which of several slices of equal size is topped up or recycled is free, so
+    what such a slice carried before says nothing.
+    """
+    groups: dict[str, Object] = {}
+    for found in slices:
+        ports = found.get("ports") or []
+        key = _text([found["addressType"], sorted(map(_text, ports))])
+        group = groups.setdefault(key, {"slices": [], "endpoints": []})
+        endpoints = found.get("endpoints") or []
+        group["endpoints"] += [_text(_endpoint(each)) for each in endpoints]
+        content = {"ports": ports, **{key: found["metadata"][key] for key in _KEPT if found["metadata"].get(key)}}
+        if written is not None:
+            content = _decided(content) if found["metadata"]["name"] in written else {}
+        group["slices"].append(_text({"size": len(endpoints), **content}))
+    return {key: {part: sorted(texts) for part, texts in group.items()} for key, group in sorted(groups.items())}
+
+
+def _decided(content: Object) -> Object:
+    time = content.get("annotations", {}).get(names.TRIGGER_TIME_ANNOTATION)
+    kept = {key: content.get(key) for key in ("ports", "ownerReferences", "labels")}
+    return {**kept, "time": time}
+
+
+def _text(value: object) -> str:
+    return json.dumps(value, sort_keys=True)
+
+
+def _endpoint(endpoint: Object) -> Object:
+    return {key: value for key, value in endpoint.items() if value not in (None, [], {})}
+
+
+def difference(ours: Object, theirs: Object) -> str:
+    """The two normal forms, line by line, where they differ; "" when they do not."""
+    lines = []
+    for group in sorted(ours.keys() | theirs.keys()):
+        for part in ("slices", "endpoints"):
+            mine, other = ours.get(group, {}).get(part, []), theirs.get(group, {}).get(part, [])
+            if mine != other:
+                lines += [f"{part} of {group}:"]
+                lines += [f"  only ours:   {text}" for text in _more(mine, other)]
+                lines += [f"  only theirs: {text}" for text in _more(other, mine)]
+    return "\n".join(lines)
+
+
+def _more(one: Collection[str], other: Collection[str]) -> list[str]:
+    rest = list(other)
+    left = []
+    for text in one:
+        if text in rest:
+            rest.remove(text)
+        else:
+            left.append(text)
+    return left
