@@ -15,6 +15,7 @@ RANK = {
     "model": 1,
     "membership": 2,
     **dict.fromkeys(FEATURES, 3),
+    "planning": 4,
     "telemetry": 4,
     "runtime": 5,
     "app": 6,
