@@ -100,7 +100,8 @@ class App:
 
     def _watch(self, client: ApiClient, recorder: EventRecorder) -> list[asyncio.Task[None]]:
         def malformed(found: Malformed) -> None:
-            about = Regarding(found.kind, found.namespace, found.name, found.uid)
+            version = "discovery.k8s.io/v1" if found.kind == "EndpointSlice" else "v1"
+            about = Regarding(found.kind, found.namespace, found.name, found.uid, version)
             recorder.record(about, Notice("Warning", names.REASON_MALFORMED, f"Skipped: {found.error}"))
 
         stores = self._stores
@@ -174,7 +175,7 @@ class App:
         application.router.add_get("/livez", _always(b"ok"))
         application.router.add_get("/readyz", self._readyz)
         application.router.add_get("/metrics", _metrics)
-        runner = web.AppRunner(application, access_log=None)
+        runner = web.AppRunner(application, access_log=None, shutdown_timeout=1.0)
         await runner.setup()
         try:
             await web.TCPSite(runner, host.strip("[]") or None, int(port)).start()

@@ -114,7 +114,7 @@ class EventRecorder:
                 known.count += 1
                 self._recorded.move_to_end((about, notice))
                 return
-        name = f"{about.name[:_LONGEST_STEM]}.{int(now.timestamp() * 1e9):x}"
+        name = f"{about.name[:_LONGEST_STEM].rstrip('-.')}.{int(now.timestamp() * 1e9):x}"
         body = msgspec.json.encode(self._event(name, about, notice, time))
         await self._client.request("POST", path, body=body, attempts=2)
         self._recorded[(about, notice)] = _Recorded(name, 1)

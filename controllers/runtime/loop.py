@@ -34,7 +34,7 @@ class Loop:
     def __init__(self, controller: Controller, clock: Clock, queue_name: str) -> None:
         self._controller, self._clock = controller, clock
         self._log = bind(f"controllers.{controller.name}")
-        self._depth = metrics.QUEUE_DEPTH.labels(name=queue_name)
+        metrics.QUEUE_DEPTH.labels(name=queue_name).set_function(controller.queue.__len__)
         self._wait = metrics.QUEUE_WAIT.labels(name=queue_name)
         self._work = metrics.QUEUE_WORK.labels(name=queue_name)
         self._retries = metrics.QUEUE_RETRIES.labels(name=queue_name)
@@ -57,7 +57,6 @@ class Loop:
                 return
             key, waited = taken
             self._wait.observe(waited)
-            self._depth.set(len(queue))
             start = self._clock.now()
             try:
                 await self._sync(key)

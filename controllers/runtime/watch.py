@@ -151,7 +151,7 @@ class Reflector(Generic[R]):
                 self._log.info("resource version too old, listing again", error=str(error))
                 self._version = ""
                 await self._back_off()
-            except (ApiError, msgspec.MsgspecError) as error:
+            except (ApiError, msgspec.MsgspecError, ValueError) as error:
                 self._log.warning("list or watch failed", error=str(error))
                 await self._back_off()
 
@@ -173,6 +173,7 @@ class Reflector(Generic[R]):
             except BaseException:
                 if following is not None:
                     following.cancel()
+                    await asyncio.gather(following, return_exceptions=True)
                 raise
             if following is None:
                 break

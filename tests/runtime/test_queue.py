@@ -1,0 +1,223 @@
+"""The work queue: client-go's promises (ES-21), back-off (ES-22), and that no key is ever dropped (D-2)."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from controllers.runtime.queue import WorkQueue
+from tests.runtime.clocks import FakeClock, LoopClock, virtually
+
+
+def queue() -> WorkQueue:
+    return WorkQueue(FakeClock())
+
+
+@asynccontextmanager
+async def timed() -> AsyncIterator[WorkQueue]:
+    """A queue whose delays run, in virtual time."""
+    made = WorkQueue(LoopClock())
+    timers = asyncio.create_task(made.run_timers())
+    await asyncio.sleep(0)
+    yield made
+    assert not timers.done()
+    timers.cancel()
+
+
+async def take(made: WorkQueue) -> str:
+    """The next key, processed at once."""
+    taken = await made.get()
+    assert taken is not None
+    made.done(taken[0])
+    return taken[0]
+
+
+async def test_keys_come_in_the_order_added_and_once() -> None:
+    made = queue()
+    for key in ("a", "b", "a", "c", "b"):
+        made.add(key)
+    assert len(made) == 3
+    assert [await take(made) for _ in range(3)] == ["a", "b", "c"]
+    assert made.idle
+
+
+async def test_key_in_work_is_not_handed_out_again_before_it_is_done() -> None:
+    made = queue()
+    made.add("a")
+    await made.get()
+    made.add("a")
+    made.add("a")
+    assert len(made) == 0
+    assert not made.idle
+    made.done("a")
+    assert len(made) == 1
+    assert await take(made) == "a"
+    assert made.idle
+
+
+async def test_replayed_key_waits_behind_the_others() -> None:
+    made = queue()
+    made.add("a")
+    await made.get()
+    made.add("a")
+    made.add("b")
+    made.done("a")
+    assert [await take(made), await take(made)] == ["b", "a"]
+
+
+async def test_waited_counts_from_the_first_add() -> None:
+    clock = FakeClock()
+    made = WorkQueue(clock)
+    made.add("a")
+    clock.time = 3.0
+    made.add("a")
+    clock.time = 5.0
+    assert await made.get() == ("a", 5.0)
+
+
+@given(st.lists(st.tuples(st.sampled_from("abc"), st.sampled_from([0.0, 0.1, 0.5, 1.0, 3.0])), max_size=30))
+def test_two_workers_never_have_one_key_and_each_add_is_followed_by_a_sync(adds: list[tuple[str, float]]) -> None:
+    """Adds at random moments, three slow workers: each add is answered by a sync that starts later."""
+    begun: dict[str, float] = {}
+    added: dict[str, float] = {}
+
+    async def scenario() -> None:
+        async with timed() as made:
+            clock = LoopClock()
+            busy: set[str] = set()
+
+            async def worker() -> None:
+                while (taken := await made.get()) is not None:
+                    key = taken[0]
+                    assert key not in busy
+                    busy.add(key)
+                    begun[key] = clock.now()
+                    await asyncio.sleep(0.7)
+                    busy.remove(key)
+                    made.done(key)
+
+            workers = [asyncio.create_task(worker()) for _ in range(3)]
+            for key, pause in adds:
+                made.add(key)
+                added[key] = clock.now()
+                await asyncio.sleep(pause)
+            await asyncio.sleep(100)
+            assert made.idle
+            made.close()
+            await asyncio.gather(*workers)
+
+    virtually(scenario())
+    assert begun.keys() == added.keys()
+    assert all(begun[key] >= added[key] for key in added)
+
+
+async def _at(made: WorkQueue, expected: list[tuple[str, float]]) -> None:
+    for key, at in expected:
+        assert await take(made) == key
+        assert LoopClock().now() == pytest.approx(at)
+
+
+@pytest.mark.parametrize(
+    ("script", "expected"),
+    [
+        pytest.param([(0, "a", 5.0)], [("a", 5.0)], id="delayed"),
+        pytest.param([(0, "a", 5.0), (1, "a", 1.0)], [("a", 2.0)], id="earlier-deadline-wins"),
+        pytest.param([(0, "a", 5.0), (1, "a", 9.0)], [("a", 5.0)], id="later-deadline-postpones-nothing"),
+        pytest.param([(0, "a", 1.0), (0.6, "a", 1.0), (1.2, "a", 1.0)], [("a", 1.0), ("a", 2.2)], id="trickle"),
+        pytest.param([(0, "a", 0.0)], [("a", 0.0)], id="no-delay-is-at-once"),
+        pytest.param([(0, "a", -1.0)], [("a", 0.0)], id="negative-delay-is-at-once"),
+        pytest.param([(0, "b", 2.0), (0, "a", 1.0)], [("a", 1.0), ("b", 2.0)], id="by-deadline"),
+        pytest.param([(0, "a", 0.0), (0, "a", 1.0)], [("a", 0.0), ("a", 1.0)], id="direct-add-cancels-no-delay"),
+    ],
+)
+def test_delays(script: list[tuple[float, str, float]], expected: list[tuple[str, float]]) -> None:
+    async def scenario() -> None:
+        async with timed() as made:
+            for at, key, delay in script:
+                asyncio.get_running_loop().call_at(at, made.add_after, key, delay)
+            await _at(made, expected)
+            await asyncio.sleep(60)
+            assert made.idle
+
+    virtually(scenario())
+
+
+def test_back_off_doubles_from_50_ms_to_a_minute_and_never_ends() -> None:
+    async def scenario() -> list[float]:
+        async with timed() as made:
+            delays = []
+            for _ in range(40):
+                delays.append(made.retry("a"))
+                before = LoopClock().now()
+                assert await take(made) == "a"
+                assert LoopClock().now() - before == pytest.approx(delays[-1])
+            assert made.failures("a") == 40
+            return delays
+
+    delays = virtually(scenario())
+    assert delays[:11] == pytest.approx([0.05, 0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 6.4, 12.8, 25.6, 51.2])
+    assert set(delays[11:]) == {60.0}
+
+
+async def test_back_off_survives_any_number_of_failures() -> None:
+    made = queue()
+    for _ in range(5_000):
+        made.retry("a")
+    assert made.retry("a") == 60.0
+
+
+async def test_forgotten_key_starts_over_and_alone() -> None:
+    made = queue()
+    for key in ("a", "a", "b", "b"):
+        made.retry(key)
+    made.forget("a")
+    assert (made.failures("a"), made.retry("a")) == (0, 0.05)
+    assert (made.failures("b"), made.retry("b")) == (2, 0.2)
+
+
+async def test_event_during_back_off_is_not_held_back() -> None:
+    made = queue()
+    for _ in range(12):
+        made.retry("a")
+    made.add("a")
+    assert await take(made) == "a"
+
+
+@pytest.mark.parametrize("waiting", [0, 3], ids=["empty", "keys-waiting"])
+async def test_close_wakes_every_worker_and_hands_out_nothing(waiting: int) -> None:
+    made = queue()
+    workers = [asyncio.create_task(made.get()) for _ in range(3)] if not waiting else []
+    await asyncio.sleep(0)
+    for number in range(waiting):
+        made.add(str(number))
+    made.close()
+    workers += [asyncio.create_task(made.get()) for _ in range(2)]
+    assert set(await asyncio.gather(*workers)) == {None}
+
+
+async def test_cancelled_worker_loses_no_key() -> None:
+    made = queue()
+    first, second = (asyncio.create_task(made.get()) for _ in range(2))
+    await asyncio.sleep(0)
+    made.add("a")
+    first.cancel()
+    assert await second == ("a", 0.0)
+
+
+def _many_waiters(number: int) -> Callable[[], Coroutine[None, None, list[str]]]:
+    async def scenario() -> list[str]:
+        async with timed() as made:
+            workers = [asyncio.create_task(take(made)) for _ in range(number)]
+            await asyncio.sleep(1)
+            for each in range(number):
+                made.add_after(f"k{each:02}", 0.5 + each % 3)
+            return sorted(await asyncio.gather(*workers))
+
+    return scenario
+
+
+def test_no_waiter_is_forgotten() -> None:
+    assert virtually(_many_waiters(20)()) == [f"k{each:02}" for each in range(20)]

@@ -1,0 +1,127 @@
+"""Nothing that need not be written is written: after a restart, after KCM, and by KCM after us."""
+
+import copy
+import re
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from e2e.cluster.fixtures import unavailable
+from e2e.cluster.local import ControlPlane
+from e2e.cluster.toolchain import BuildError
+from tests.shell.sliceplane import running
+from tests.shell.waiting import eventually
+from tests.shell.world import World, namespaced
+
+pytestmark = pytest.mark.server
+
+
+def fill(world: World) -> None:
+    """Services of many shapes, and Pods in every state."""
+    labels = {"team": "shop", "service.kubernetes.io/headless": "mine"}
+    two = [{"name": "http", "port": 80, "targetPort": "http"}, {"name": "https", "port": 443, "appProtocol": "h2c"}]
+    world.service()
+    world.service("single", ipFamilyPolicy="SingleStack")
+    world.service("six", ipFamilyPolicy="SingleStack", ipFamilies=["IPv6"])
+    world.service("headless", clusterIP="None")
+    world.service("headless-portless", clusterIP="None", ports=[])
+    world.service("unready", publishNotReadyAddresses=True)
+    world.service("ports", ports=two)
+    world.service("nothing", selector={"app": "nothing"})
+    world.service("many", selector={"size": "many"}, ipFamilyPolicy="SingleStack")
+    spec = {"selector": {"app": "web"}, "ports": [{"port": 80}]}
+    world.api.create(namespaced("Service", world.namespace, "labelled", labels=labels, spec=spec))
+    world.api.create(namespaced("Service", world.namespace, "bare", spec={"ports": [{"port": 80}]}))
+    for number in range(6):
+        ports = [{"name": "http", "containerPort": 8080 + number % 2}]
+        world.pod(number, ports=ports, ready=number != 1, hostname=f"h{number}", subdomain="headless")
+    for number in range(100, 230):
+        world.pod(number, labels={"size": "many"})
+    world.api.delete("Pod", "pod-002", world.namespace, grace=600)
+
+
+# Service: its endpoints per family.
+SIZES = {
+    "web": (6, 6),
+    "single": (6, 0),
+    "six": (0, 6),
+    "headless": (6, 6),
+    "headless-portless": (6, 6),
+    "unready": (6, 6),
+    "ports": (6, 6),
+    "nothing": (0, 0),
+    "many": (130, 0),
+    "labelled": (6, 0),
+}
+
+
+def complete(world: World) -> None:
+    found = {name: (len(world.endpoints(name)), len(world.endpoints(name, "IPv6"))) for name in SIZES}
+    assert found == SIZES
+    assert all(world.slices(name) or world.slices(name, "IPv6") for name in SIZES)
+    assert not world.endpoints()["pod-002"]["conditions"]["ready"]
+
+
+@contextmanager
+def kcm(plane: ControlPlane) -> Iterator[Callable[[], float]]:
+    """The real one; gives how many syncs it has made."""
+    try:
+        process = plane.start_kcm()
+    except BuildError as error:
+        unavailable(error)
+    page = copy.copy(plane.client())
+    page.url = process.url or ""
+
+    def syncs() -> float:
+        counts = re.findall(r"^endpoint_slice_controller_syncs\{.*\} (\S+)$", page.text("/metrics"), re.MULTILINE)
+        return sum(map(float, counts))
+
+    try:
+        yield syncs
+    finally:
+        process.stop()
+
+
+def stays(world: World, before: dict[str, str], served: Callable[[], float], services: int) -> None:
+    """Fails when a slice is written while every Service is synced, a new one served, and 3 s more pass."""
+    world.service("probe", ipFamilyPolicy="SingleStack", selector={"app": "probe"})
+
+    def check() -> None:
+        assert world.slices("probe")
+        assert served() > services
+
+    eventually(check)
+    until = time.monotonic() + 3
+    while time.monotonic() < until:
+        assert {name: v for name, v in world.versions().items() if not name.startswith("probe-")} == before
+        time.sleep(0.2)
+    world.api.delete("Service", "probe", world.namespace)
+    for each in world.slices("probe"):
+        world.api.delete("EndpointSlice", each["metadata"]["name"], world.namespace)
+
+
+def test_nothing_is_written_by_whoever_comes_next(granted: ControlPlane, world: World) -> None:
+    """Sliceplane fills; restarted, it writes nothing; nor does KCM after it. The other way round is the next test."""
+    fill(world)
+    services = len(world.api.list("Service"))
+    with running(granted):
+        eventually(lambda: complete(world))
+    before = world.versions()
+    with running(granted) as sliceplane:
+        stays(world, before, lambda: sliceplane.metric("endpoint_slice_controller_syncs"), services)
+        assert sliceplane.failures(world.namespace) == []
+    with kcm(granted) as syncs:
+        stays(world, before, syncs, services)
+
+
+def test_nothing_is_written_after_kcm(granted: ControlPlane, world: World) -> None:
+    fill(world)
+    services = len(world.api.list("Service"))
+    with kcm(granted):
+        eventually(lambda: complete(world))
+    before = world.versions()
+    with running(granted) as sliceplane:
+        stays(world, before, lambda: sliceplane.metric("endpoint_slice_controller_syncs"), services)
+        assert sliceplane.failures(world.namespace) == []

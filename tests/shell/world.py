@@ -1,0 +1,95 @@
+"""Objects as an API server takes them, and what it holds of slices."""
+
+from typing import Any
+
+from e2e.cluster.local import ControlPlane
+from e2e.cluster.rest import Api, Object, Objects
+
+ZONES = ("a", "b", "c")
+MANAGER = "endpointslice-controller.k8s.io"
+
+
+def node(zone: str) -> Object:
+    metadata = {"name": f"node-{zone}", "labels": {"topology.kubernetes.io/zone": f"zone-{zone}"}}
+    return {"apiVersion": "v1", "kind": "Node", "metadata": metadata}
+
+
+def namespaced(kind: str, namespace: str, name: str, **fields: Any) -> Object:
+    labels = {"app": "web"} if kind == "Pod" else {}
+    metadata = {"name": name, "namespace": namespace, "labels": fields.pop("labels", labels)}
+    return {"apiVersion": "v1", "kind": kind, "metadata": metadata, **fields}
+
+
+def service(namespace: str, name: str = "web", **spec: Any) -> Object:
+    """Dual stack, one port, selecting `app=web`."""
+    given = {"selector": {"app": "web"}, "ports": [{"port": 80}], "ipFamilyPolicy": "RequireDualStack", **spec}
+    return namespaced("Service", namespace, name, spec=given)
+
+
+def status(number: int, ready: bool = True, ips: tuple[str, ...] = ()) -> Object:
+    ips = ips or (f"10.1.{number // 250}.{number % 250 + 1}", f"fd00:10:1::{number + 1:x}")
+    return {
+        "phase": "Running",
+        "podIP": ips[0],
+        "podIPs": [{"ip": ip} for ip in ips],
+        "conditions": [{"type": "Ready", "status": str(ready), "lastTransitionTime": "2026-01-01T00:00:00Z"}],
+    }
+
+
+def pod(namespace: str, number: int, *, ready: bool = True, ips: tuple[str, ...] = (), **more: Any) -> Object:
+    """A Pod with its status, as `Api.apply` takes it; `more` is spec, `labels` apart."""
+    container = {"name": "main", "image": "none", "ports": more.pop("ports", [])}
+    labels = more.pop("labels", {"app": "web"})
+    spec = {"nodeName": f"node-{ZONES[number % 3]}", "containers": [container], **more}
+    return namespaced("Pod", namespace, f"pod-{number:03}", labels=labels, spec=spec, status=status(number, ready, ips))
+
+
+class World:
+    """One namespace of a control plane whose three nodes exist."""
+
+    def __init__(self, plane: ControlPlane, namespace: str) -> None:
+        self.plane, self.namespace = plane, namespace
+
+    @property
+    def api(self) -> Api:
+        return self.plane.client()
+
+    def service(self, name: str = "web", **spec: Any) -> Object:
+        return self.api.create(service(self.namespace, name, **spec))
+
+    def pod(self, number: int, **more: Any) -> None:
+        self.api.apply([pod(self.namespace, number, **more)])
+
+    def pods(self, numbers: range) -> None:
+        for number in numbers:
+            self.pod(number)
+
+    def set_status(self, number: int, **more: Any) -> None:
+        body = {"status": status(number, **more)}
+        self.api.patch("Pod", f"pod-{number:03}", body, self.namespace, subresource="status")
+
+    def slices(self, name: str = "web", family: str = "IPv4") -> Objects:
+        found = self.api.list("EndpointSlice", self.namespace, labelSelector=f"kubernetes.io/service-name={name}")
+        return [each for each in found if each["addressType"] == family]
+
+    def endpoints(self, name: str = "web", family: str = "IPv4") -> dict[str, Object]:
+        """By Pod; a Pod that is there twice is an error."""
+        found = [e for each in self.slices(name, family) for e in each.get("endpoints") or []]
+        by_pod = {e["targetRef"]["name"]: e for e in found}
+        assert len(by_pod) == len(found), "an endpoint is in two slices"
+        return by_pod
+
+    def numbers(self, name: str = "web", family: str = "IPv4") -> set[int]:
+        return {int(pod.removeprefix("pod-")) for pod in self.endpoints(name, family)}
+
+    def versions(self) -> dict[str, str]:
+        """What every slice of the namespace looked like: a write changes its version."""
+        return {
+            each["metadata"]["name"]: each["metadata"]["resourceVersion"]
+            for each in self.api.list("EndpointSlice", self.namespace)
+        }
+
+    def warnings(self, name: str = "web") -> dict[str, str]:
+        """Events on a Service: the last message by reason."""
+        events = self.api.list("Event", self.namespace, fieldSelector=f"involvedObject.name={name}")
+        return {each["reason"]: each["message"] for each in events if each["type"] == "Warning"}
