@@ -13,9 +13,12 @@ ENDPOINTSLICE_MANAGED_BY: Final = "endpointslice-controller.k8s.io"
 TRIGGER_TIME_ANNOTATION: Final = "endpoints.kubernetes.io/last-change-trigger-time"
 TOPOLOGY_HINTS_ANNOTATION: Final = "service.kubernetes.io/topology-aware-hints"
 TOPOLOGY_MODE_ANNOTATION: Final = "service.kubernetes.io/topology-mode"
+CONTROL_PLANE_LABELS: Final = ("node-role.kubernetes.io/control-plane", "node-role.kubernetes.io/master")
 ZONE_LABEL: Final = "topology.kubernetes.io/zone"
 
 EVENT_COMPONENT_ENDPOINTSLICE: Final = "endpoint-slice-controller"
 REASON_UPDATE_FAILED: Final = "FailedToUpdateEndpointSlices"
+REASON_HINTS_ENABLED: Final = "TopologyAwareHintsEnabled"
+REASON_HINTS_DISABLED: Final = "TopologyAwareHintsDisabled"
 REASON_PODS_LEFT_OUT: Final = "PodsLeftOut"
 REASON_MALFORMED: Final = "MalformedObject"

@@ -7,11 +7,10 @@ from typing import Final, NamedTuple
 
 from controllers.membership import pods as membership
 from controllers.membership.ports import Resolver
+from controllers.model.identity import Identity
 from controllers.model.objects import Conditions, Endpoint, EndpointPort, Node, Pod, Service, TargetRef
 from controllers.model.reasons import Reason
 
-# (addresses, hostname, target namespace, target name): what makes an endpoint the same one (ES-45).
-Identity = tuple[tuple[str, ...], str, str, str]
 Group = tuple[EndpointPort, ...]
 
 _CONDITIONS: Final = {
@@ -47,37 +46,6 @@ class Desired(NamedTuple):
 
     groups: dict[Group, dict[Identity, Endpoint]]
     left_out: list[LeftOut]
-
-
-def identity(endpoint: Endpoint) -> Identity:
-    """What an endpoint is recognised by; conditions, Node, zone and UID are not part of it (ES-45)."""
-    target = endpoint.target_ref
-    where = (target.namespace, target.name) if target is not None else ("", "")
-    addresses = endpoint.addresses
-    return (addresses if len(addresses) == 1 else tuple(sorted(addresses)), endpoint.hostname or "", *where)
-
-
-def _same_target(one: TargetRef | None, other: TargetRef | None) -> bool:
-    if one is None or other is None:
-        return one is other
-    return (
-        one.uid == other.uid
-        and one.name == other.name
-        and one.namespace == other.namespace
-        and one.kind == other.kind
-        and one.api_version == other.api_version
-        and one.field_path == other.field_path
-    )
-
-
-def equal_beyond_identity(one: Endpoint, other: Endpoint) -> bool:
-    """Whether endpoints of equal identity need no write; hints are somebody else's business (ES-46)."""
-    return (
-        one.conditions == other.conditions
-        and one.node_name == other.node_name
-        and one.zone == other.zone
-        and _same_target(one.target_ref, other.target_ref)
-    )
 
 
 def select(service: Service, pods: Iterable[Pod]) -> Selected:

@@ -3,8 +3,9 @@
 from msgspec import Struct
 from msgspec.structs import replace
 
-from controllers.endpointslice.endpoints import Group, Identity, equal_beyond_identity, identity
+from controllers.endpointslice.endpoints import Group
 from controllers.endpointslice.slices import labels_changed, labels_for, new_slice
+from controllers.model.identity import Identity, equal_beyond_identity, identity
 from controllers.model.objects import Endpoint, EndpointSlice, Service
 
 

@@ -1,4 +1,4 @@
-"""One sync of a Service: from what is known about it to the EndpointSlices to write (ES-32, sections 4 to 11).
+"""One sync of a Service: from what is known about it to the EndpointSlices to write (ES-32, sections 4 to 13).
 
 `reconcile` is the whole algorithm and reads from top to bottom; nothing here touches a socket, a clock or a random
 number.
@@ -23,9 +23,12 @@ from controllers.membership.pods import not_syncable
 from controllers.membership.ports import group_key
 from controllers.membership.trigger_time import Seen, trigger_time
 from controllers.model.addresses import is_ipv6
+from controllers.model.identity import Identity, identity
 from controllers.model.objects import FAMILIES, EndpointSlice, Node, ObjectMeta, Pod, Service
-from controllers.model.plan import Writes
+from controllers.model.plan import Notice, Writes
 from controllers.model.reasons import Reason
+from controllers.topology.capacity import Capacity
+from controllers.topology.hints import NOTHING, Memory, give, wants_proportional
 
 NO_PORTS: Final[Group] = ()
 
@@ -33,8 +36,9 @@ NO_PORTS: Final[Group] = ()
 class Snapshot(Struct, frozen=True, gc=False, kw_only=True):
     """All that one sync looks at.
 
-    `pods` are those that the selector selects; `slices` those of the Service by label, managed by us (ES-32.6); `taken`
-    holds the names of all slices in the Namespace, whoever manages them; `seen` is what the last sync remembered.
+    `pods` are those that the selector selects; `slices` those of the Service by label, managed by us (ES-32.6);
+    `taken` holds the names of all slices in the Namespace, whoever manages them; `seen` and `hints` (by family) are
+    what the last sync remembered; `capacity` is what the zones can carry.
     """
 
     service: Service
@@ -44,6 +48,8 @@ class Snapshot(Struct, frozen=True, gc=False, kw_only=True):
     taken: Container[str] = frozenset()
     seen: Seen | None = None
     max_endpoints: int = 100
+    capacity: Capacity = Capacity(unusable=Reason.TOPOLOGY_NODE_INFORMATION)
+    hints: Mapping[str, Memory] = {}
 
 
 class GroupSize(Struct, frozen=True, gc=False):
@@ -62,6 +68,8 @@ class FamilyPlan(Struct, frozen=True, gc=False, kw_only=True):
     removed: int = 0
     suppressed: int = 0
     sizes: tuple[GroupSize, ...] = ()
+    notices: tuple[Notice, ...] = ()
+    hints: Memory = NOTHING
 
 
 class Plan(Struct, frozen=True, gc=False, kw_only=True):
@@ -149,7 +157,11 @@ def _reconcile_family(
         else:
             create = [placeholder]
 
-    writes, suppressed = _finalise(snapshot, family, create, update, delete, time)
+    unchanged = [_in_order(each, key) for key, group in zip(groups, packed, strict=True) for each in group.unchanged]
+    before = _hinted_zones(existing) if wants_proportional(service) else {}
+    remembered = snapshot.hints.get(family, NOTHING)
+    hints = give(service, family, snapshot.capacity, remembered, (create, update, unchanged), before)
+    writes, suppressed = _finalise(snapshot, family, hints.create, hints.update, delete, time)
     plan = FamilyPlan(
         address_type=family,
         writes=writes,
@@ -157,8 +169,25 @@ def _reconcile_family(
         removed=sum(group.removed for group in packed),
         suppressed=suppressed,
         sizes=tuple(sizes),
+        notices=hints.notices,
+        hints=hints.memory,
     )
     return plan, want.left_out
+
+
+def _in_order(found: EndpointSlice, key: Group) -> EndpointSlice:
+    """Should hints be all that changes, the ports are written in canonical order, too (ES-51)."""
+    return found if found.ports == key else replace(found, ports=key)
+
+
+def _hinted_zones(existing: list[EndpointSlice]) -> dict[Identity, str]:
+    """The zone that each endpoint's hint names so far."""
+    return {
+        identity(endpoint): endpoint.hints.for_zones[0].name
+        for each in existing
+        for endpoint in each.endpoints
+        if endpoint.hints is not None and endpoint.hints.for_zones
+    }
 
 
 def _by_group(

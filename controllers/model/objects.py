@@ -97,10 +97,17 @@ class Service(Struct, frozen=True, gc=False, kw_only=True):
 
 
 class Node(Struct, frozen=True, gc=False):
-    """A Node as far as its endpoints need it; `zone` is "" when the Node carries no zone label (ES-8)."""
+    """A Node as far as its endpoints and their hints need it.
+
+    `zone` is "" when the Node carries no zone label (ES-8); `nano_cpu` is its allocatable CPU in billionths of a core;
+    `control_plane` tells a Node that no ordinary Pod runs on (ES-96).
+    """
 
     name: str
     zone: str = ""
+    ready: bool = True
+    nano_cpu: int = 0
+    control_plane: bool = False
 
 
 class OwnerReference(Struct, frozen=True, gc=False, rename="camel", omit_defaults=True, kw_only=True):

@@ -1,4 +1,4 @@
-"""Why a Pod is not (or not everywhere) an endpoint, and why a Service is not synced: one closed set.
+"""Why a Pod is no endpoint, a Service not synced, or an endpoint without hints: one closed set.
 
 The same value feeds Events, metrics, logs and `sliceplane plan`; no second code path may answer "why".
 """
@@ -26,4 +26,15 @@ class Reason(Enum):
         "pod_address_refused",
         "the Pod's address is not an IP that an EndpointSlice may hold (invalid, unspecified, loopback or link-local)",
     )
+    TOPOLOGY_NODE_INFORMATION = (
+        "topology_node_information",
+        "the ready Nodes are not in two zones at least, or one of them has no zone label or no allocatable CPU",
+    )
+    TOPOLOGY_TOO_FEW_ENDPOINTS = ("topology_too_few_endpoints", "there are fewer ready endpoints than zones")
+    TOPOLOGY_OVERLOAD = (
+        "topology_overload",
+        "the endpoints cannot be split in proportion to the zones' CPU without overloading one by more than 20 %",
+    )
+    TOPOLOGY_NO_ZONE = ("topology_no_zone", "a ready endpoint is on a Node without a zone label")
+    TOPOLOGY_SWITCHED_OFF = ("topology_switched_off", "the annotation does not ask for it any more")
     NODE_NOT_FOUND = ("node_not_found", "the Pod's Node does not exist")

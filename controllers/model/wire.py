@@ -24,6 +24,7 @@ from controllers.model.objects import (
     Service,
     ServicePort,
 )
+from controllers.model.quantity import nano
 
 _T = TypeVar("_T")
 _NULL: Final = (b"", b"null")
@@ -144,8 +145,18 @@ class WireService(Struct, gc=False):
     spec: _ServiceSpec | None = None
 
 
+class _Allocatable(Struct, gc=False):
+    cpu: str | int | float | None = None
+
+
+class _NodeStatus(Struct, gc=False):
+    conditions: list[_Condition] | None = None
+    allocatable: _Allocatable | None = None
+
+
 class WireNode(Struct, gc=False):
     metadata: WireMeta
+    status: _NodeStatus | None = None
 
 
 class WireSlice(Struct, rename="camel", gc=False):
@@ -248,8 +259,21 @@ def service_from_wire(wire: WireService) -> Service:
 
 
 def node_from_wire(wire: WireNode) -> Node:
-    """The record of a Node."""
-    return Node(wire.metadata.name, _shared_labels(wire.metadata.labels).get(names.ZONE_LABEL, ""))
+    """The record of a Node; one that has no Ready condition is not ready (ES-100).
+
+    Raises msgspec.ValidationError when its labels are not what the API has there.
+    """
+    labels = _shared_labels(wire.metadata.labels)
+    status = wire.status or _NodeStatus()
+    ready = next((each.status for each in status.conditions or () if each.type == "Ready"), "")
+    cpu = status.allocatable.cpu if status.allocatable is not None else None
+    return Node(
+        name=wire.metadata.name,
+        zone=labels.get(names.ZONE_LABEL, ""),
+        ready=ready == "True",
+        nano_cpu=nano(str(cpu)) if cpu is not None else 0,
+        control_plane=any(label in labels for label in names.CONTROL_PLANE_LABELS),
+    )
 
 
 def slice_from_wire(wire: WireSlice) -> EndpointSlice:

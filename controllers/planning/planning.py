@@ -17,6 +17,7 @@ from controllers.planning.defaults import service_uid, uid
 from controllers.planning.manifests import Key, Manifests, decode
 from controllers.planning.nodes import Cluster, sample_nodes
 from controllers.planning.workloads import represented, simulate
+from controllers.topology.capacity import capacity_of
 
 
 class Absent(NamedTuple):
@@ -132,7 +133,13 @@ def _plan_service(service: Service, around: _Surroundings, taken: set[str], max_
     pods = around.pods.get(service.namespace, [])
     selected = [pod for pod in pods if matches(service.selector, pod.labels)]
     snapshot = Snapshot(
-        service=service, pods=selected, nodes=around.nodes, slices=managed, taken=taken, max_endpoints=max_endpoints
+        service=service,
+        pods=selected,
+        nodes=around.nodes,
+        slices=managed,
+        taken=taken,
+        max_endpoints=max_endpoints,
+        capacity=capacity_of(around.nodes),
     )
     made = reconcile(snapshot)
     writes = Writes(

@@ -22,6 +22,8 @@ from controllers.runtime.store import NodeStore, PodStore, ServiceStore, SliceSt
 from controllers.runtime.writer import Outdated, Writer
 from controllers.telemetry import metrics
 from controllers.telemetry.logs import bind
+from controllers.topology.capacity import Capacity, Nodes
+from controllers.topology.hints import NOTHING, Memory, concerned
 
 NAME: Final = "endpointslice-controller"
 _NAMED_PODS: Final = 5
@@ -54,6 +56,9 @@ class SliceController:
         self._max_endpoints, self._batch_seconds = max_endpoints, batch_seconds
         self._queue = WorkQueue(clock)
         self._seen: dict[str, Seen] = {}
+        self._hints: dict[str, dict[str, Memory]] = {}
+        self._capacity_sums = Nodes()
+        self._capacity = Capacity(unusable=Reason.TOPOLOGY_NODE_INFORMATION)
         self._sizes: dict[str, tuple[int, int, int]] = {}
         self._left_out: dict[str, Counter[Reason]] = {}
         self._told: dict[str, tuple[str, ...]] = {}
@@ -66,6 +71,9 @@ class SliceController:
         self._stores.pods.subscribe(self._pod_changed)
         self._stores.nodes.subscribe(self._node_changed)
         self._stores.slices.subscribe(self._slice_changed)
+        for node in self._stores.nodes.all():
+            self._capacity_sums.change(None, node)
+        self._capacity = self._capacity_sums.capacity()
         for service in self._stores.services.all():
             self._queue.add(routes.key_of(service.namespace, service.name))
         return Controller(NAME, self._queue, self.sync, self._failed, self._succeeded, self._outdated)
@@ -81,6 +89,13 @@ class SliceController:
     def _node_changed(self, old: Node | None, new: Node | None) -> None:
         for key in routes.services_of_node(old, new, self._stores.pods, self._stores.services):
             self._queue.add_after(key, self._batch_seconds)
+        self._capacity_sums.change(old, new)
+        capacity = self._capacity_sums.capacity()
+        if capacity != self._capacity:
+            self._capacity = capacity
+            for key, families in self._hints.items():
+                if any(concerned(memory, capacity) for memory in families.values()):
+                    self._queue.add(key)
 
     def _slice_changed(self, old: EndpointSlice | None, new: EndpointSlice | None) -> None:
         for key in routes.services_of_slice(old, new):
@@ -98,12 +113,31 @@ class SliceController:
             return
         plan = reconcile(self._snapshot(service, key))
         self._tell(key, service, plan)
-        await self._carry_out(plan)
-        if plan.seen is not None and self._stores.services.get(namespace, name) is not None:
-            self._seen[key] = plan.seen
+        try:
+            await self._carry_out(plan)
+        finally:
+            self._announce(service, plan)
+        if self._stores.services.get(namespace, name) is not None:
+            self._remember(key, plan)
         missing = sorted({left.pod.node_name for left in plan.left_out if left.reason is Reason.NODE_NOT_FOUND})
         if missing:
             raise SyncError(f"Pods are left out because their Nodes do not exist: {', '.join(map(repr, missing))}")
+
+    def _remember(self, key: str, plan: Plan) -> None:
+        """What the next sync has to know, now that every write has succeeded."""
+        if plan.seen is not None:
+            self._seen[key] = plan.seen
+        memory = {family.address_type: family.hints for family in plan.families if family.hints != NOTHING}
+        if memory:
+            self._hints[key] = memory
+        else:
+            self._hints.pop(key, None)
+
+    def _announce(self, service: Service, plan: Plan) -> None:
+        """Events about hints, also when a write has failed (ES-110)."""
+        for family in plan.families:
+            for notice in family.notices:
+                self._recorder.record(_regarding(service), notice)
 
     def _snapshot(self, service: Service, key: str) -> Snapshot:
         stores = self._stores
@@ -115,6 +149,8 @@ class SliceController:
             taken=stores.slices.names(service.namespace),
             seen=self._seen.get(key),
             max_endpoints=self._max_endpoints,
+            capacity=self._capacity,
+            hints=self._hints.get(key, {}),
         )
 
     async def _carry_out(self, plan: Plan) -> None:
@@ -190,6 +226,7 @@ class SliceController:
     def _forget(self, key: str) -> None:
         """The Service has gone; its slices are the garbage collector's (ES-32.2)."""
         self._seen.pop(key, None)
+        self._hints.pop(key, None)
         self._told.pop(key, None)
         self._count(key, None)
         for reason, count in self._left_out.pop(key, Counter()).items():

@@ -4,10 +4,11 @@ from typing import Any
 
 import pytest
 
-from controllers.endpointslice.endpoints import equal_beyond_identity, identity
+from controllers.model.identity import equal_beyond_identity, identity
 from controllers.model.objects import (
     Conditions,
     Endpoint,
+    ForZone,
     Hints,
     Node,
     Pod,
@@ -209,7 +210,6 @@ TARGET = endpoint(pod()).target_ref
     ("change", "equal"),
     [
         pytest.param({}, True, id="the-same"),
-        pytest.param({"hints": Hints()}, True, id="ES-46-hints"),
         pytest.param({"deprecated_topology": {"a": "b"}}, True, id="ES-46-deprecated-topology"),
         pytest.param(
             {
@@ -255,6 +255,10 @@ def test_equal_endpoints_need_no_write(change: dict[str, Any], equal: bool) -> N
     if not equal:
         assert updated(plan)[0].endpoints == (endpoint(pod()),)
     assert [(family.added, family.removed) for family in plan.families] == [(0, 0)]
+
+
+def test_hints_are_not_compared_es_46() -> None:
+    assert equal_beyond_identity(endpoint(pod(), hints=Hints((ForZone("zone-a"),))), endpoint(pod()))
 
 
 @pytest.mark.parametrize(

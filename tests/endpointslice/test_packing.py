@@ -3,7 +3,9 @@
 import pytest
 from msgspec import Struct
 
-from controllers.model.objects import Conditions, EndpointPort, EndpointSlice, Hints, Pod, ServicePort
+from controllers.endpointslice.packing import pack
+from controllers.model.identity import identity
+from controllers.model.objects import Conditions, EndpointPort, EndpointSlice, ForZone, Hints, Pod, ServicePort
 from tests.builders import (
     HTTP,
     apply,
@@ -21,6 +23,9 @@ from tests.builders import (
     sizes,
     updated,
 )
+
+OWN_ZONE = Hints((ForZone("zone-a"),))
+CLOSE = service(traffic_distribution="PreferClose")
 
 
 def slices_of(*counts: int, stale: bool | tuple[bool, ...] = False) -> list[EndpointSlice]:
@@ -158,18 +163,17 @@ def test_an_update_computes_every_endpoint_afresh_es_58() -> None:
     ],
 )
 def test_labels_alone_leave_endpoints_and_hints_es_60(labels: dict[str, str], expected: dict[str, str] | None) -> None:
-    hinted = (endpoint(pod(1), hints=Hints()), endpoint(pod(2), hints=Hints()))
-    plan = planned(pods=[pod(1), pod(2)], slices=[existing("s-a", hinted, labels=labels)])
+    hinted = (endpoint(pod(1), hints=OWN_ZONE), endpoint(pod(2), hints=OWN_ZONE))
+    plan = planned(CLOSE, [pod(1), pod(2)], [existing("s-a", hinted, labels=labels)])
     assert [each.labels for each in updated(plan)] == ([] if expected is None else [expected])
     assert all(each.endpoints == hinted for each in updated(plan))
 
 
 def test_topping_up_keeps_hints_and_labels_es_63_85() -> None:
-    hinted = endpoint(pod(1), hints=Hints())
     labels = labelled() | {"service.kubernetes.io/headless": ""}
-    plan = planned(pods=[pod(1), pod(2)], slices=[existing("s-a", [hinted], labels=labels)])
+    plan = planned(CLOSE, [pod(1), pod(2)], [existing("s-a", [endpoint(pod(1), hints=OWN_ZONE)], labels=labels)])
     (update,) = updated(plan)
-    assert update.endpoints == (hinted, endpoint(pod(2)))
+    assert update.endpoints == (endpoint(pod(1), hints=OWN_ZONE), endpoint(pod(2), hints=OWN_ZONE))
     assert update.labels == labels
 
 
@@ -200,3 +204,11 @@ def test_groups_do_not_share_slices_es_50() -> None:
     found = [existing("s-a", [pod(1)], ports=(HTTP,)), placeholder("s-b")]
     plan = planned(service(), pods(3, 1), found)
     assert ({each.name for each in updated(plan)}, [each.name for each in deleted(plan)]) == ({"s-a"}, ["s-b"])
+
+
+def test_arguments_of_pack_are_not_changed() -> None:
+    wanted = {identity(endpoint(each)): endpoint(each) for each in pods(5)}
+    found = slices_of(1, 3, stale=(True, False))
+    before = repr((found, wanted))
+    assert pack(service(), "IPv4", (HTTP,), found, wanted, 3).added == 1
+    assert repr((found, wanted)) == before

@@ -81,5 +81,10 @@ def test_reasons_have_stable_labels_and_a_text() -> None:
         "pod_no_ip",
         "service_external_name",
         "service_no_selector",
+        "topology_no_zone",
+        "topology_node_information",
+        "topology_overload",
+        "topology_switched_off",
+        "topology_too_few_endpoints",
     ]
-    assert all(reason.text.startswith("the ") for reason in Reason)
+    assert all(reason.text[0].islower() and not reason.text.endswith(".") for reason in Reason)

@@ -23,6 +23,7 @@ from controllers.model.wire import (
     WirePod,
     WireService,
     WireSlice,
+    _Shared,
     node_from_wire,
     pod_from_wire,
     service_from_wire,
@@ -217,6 +218,20 @@ def test_many_labels_and_shared_ones() -> None:
     assert read_pod(labels={**labels, "key-0": "changed"}).labels["key-0"] == "changed"
 
 
+def test_sharing_is_bounded_and_costs_no_correctness() -> None:
+    made: list[bytes] = []
+
+    def make(text: bytes) -> bytes:
+        made.append(text)
+        return text
+
+    shared = _Shared(make, limit=2)
+    texts = [b"1", b"2", b"1", b"3", b"1", b"3"]
+    assert [shared(msgspec.Raw(text)) for text in texts] == texts
+    # The third distinct text makes it forget the first two.
+    assert made == [b"1", b"2", b"3", b"1"]
+
+
 def test_an_update_that_changes_nothing_we_read_is_no_event() -> None:
     status = {"phase": "Running", "podIPs": [{"ip": "10.0.0.1"}]}
     assert read_pod(None, status, resourceVersion="1") == read_pod(
@@ -317,7 +332,7 @@ def test_topology_mode_es_93(annotations: dict[str, str], expected: str) -> None
     ],
 )
 def test_zone_of_a_node_es_8(labels: dict[str, str] | None, zone: str) -> None:
-    assert read_node(labels=labels) == Node("x", zone)
+    assert read_node(labels=labels) == Node("x", zone, ready=False)
 
 
 def test_slice_comes_back_as_it_was_sent() -> None:

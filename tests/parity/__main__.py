@@ -19,12 +19,13 @@ def main() -> None:
 @main.command("core")
 @click.option("--snapshots", default=100_000, show_default=True, help="How many snapshots to compare.")
 @click.option("--seed", default=0, show_default=True, help="Where the random sequences start.")
-def core_command(snapshots: int, seed: int) -> None:
+@click.option("--topology", is_flag=True, help="Services that ask for hints, and Nodes that change.")
+def core_command(snapshots: int, seed: int, topology: bool) -> None:
     """Compare the core with upstream's own reconciler; stops at the fifth difference."""
     done, different, number, start = 0, 0, 0, time.monotonic()
     with Oracle() as oracle:
         while done < snapshots and different < 5:
-            made = core.sequence(Random(f"{seed}-{number}"))
+            made = core.sequence(Random(f"{seed}-{number}"), topology=topology)
             found = core.compare(oracle, made)
             if found:
                 different += 1

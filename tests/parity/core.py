@@ -14,7 +14,11 @@ from controllers.model.objects import EndpointSlice, Service
 from controllers.model.reasons import Reason
 from controllers.model.selectors import matches
 from controllers.runtime.routes import managed_slices
+from controllers.topology.capacity import capacity_of
+from controllers.topology.hints import Memory, wants_proportional
 from tests.builders import apply
+from tests.parity.hints import difference as hint_difference
+from tests.parity.hints import without_hints
 from tests.parity.histories import World
 from tests.parity.normal import difference, normal
 from tests.parity.oracle_client import Oracle
@@ -32,9 +36,9 @@ class Sequence:
     steps: list[Object] = field(default_factory=list)
 
 
-def sequence(rng: Random) -> Sequence:
+def sequence(rng: Random, *, topology: bool = False) -> Sequence:
     """A few snapshots of one Service; the first may find slices of an earlier time, tampered with."""
-    world = World(rng)
+    world = World(rng, topology=topology)
     made = Sequence(rng.choice(LIMITS))
     slices: list[Object] = []
     if rng.random() < 0.7:
@@ -44,7 +48,7 @@ def sequence(rng: Random) -> Sequence:
         for _ in range(rng.randint(0, 2)):
             world.step()
     made.steps.append({**_step(world), "slices": slices})
-    for _ in range(rng.randint(0, 3)):
+    for _ in range(rng.randint(1, 6) if topology else rng.randint(0, 3)):
         world.step()
         step = _step(world)
         if rng.random() < 0.05:
@@ -69,7 +73,9 @@ def slices_of(objects: list[Object]) -> list[EndpointSlice]:
     return [wire.slice_from_wire(_decode(each, wire.WireSlice)) for each in objects]
 
 
-def _snapshot(limit: int, step: Object, slices: list[Object], seen: Seen | None) -> Snapshot:
+def _snapshot(
+    limit: int, step: Object, slices: list[Object], seen: Seen | None, hints: dict[str, Memory] | None = None
+) -> Snapshot:
     service: Service = wire.service_from_wire(_decode(step["service"], wire.WireService))
     pods = [wire.pod_from_wire(_decode(each, wire.WirePod)) for each in step["pods"]]
     nodes = [wire.node_from_wire(_decode(each, wire.WireNode)) for each in step["nodes"]]
@@ -82,6 +88,8 @@ def _snapshot(limit: int, step: Object, slices: list[Object], seen: Seen | None)
         taken={each.name for each in found},
         seen=seen,
         max_endpoints=limit,
+        capacity=capacity_of({node.name: node for node in nodes}),
+        hints=hints or {},
     )
 
 
@@ -111,28 +119,43 @@ def compare(oracle: Oracle, made: Sequence) -> str:
     """
     answers = oracle.run({"maxEndpointsPerSlice": made.limit}, made.steps)
     seen: Seen | None = None
+    memory: dict[str, Memory] = {}
     before: list[Object] = made.steps[0].get("slices") or []
     for number, (step, answer) in enumerate(zip(made.steps, answers, strict=True)):
-        after, plan = ours(_snapshot(made.limit, step, before, seen), before)
-        found = _side_effects(plan, answer)
-        # A Service that is being deleted gets no new slices (ES-72): which endpoints stay out is anybody's choice.
-        if not any(family.suppressed for family in plan.families):
-            mine = normal(after, dict(_writes(plan)))
-            found = difference(mine, normal(answer["slices"], dict(_answered(answer)))) or found
+        snapshot = _snapshot(made.limit, step, before, seen, memory)
+        after, plan = ours(snapshot, before)
+        found = _compare(snapshot, plan, after, answer)
         if found:
             return f"step {number}, limit {made.limit}:\n{found}"
         seen = plan.seen if plan.seen is not None else seen
+        memory = {family.address_type: family.hints for family in plan.families} or memory
         before = answer["slices"]
     return ""
+
+
+def _compare(snapshot: Snapshot, plan: Plan, after: list[Object], answer: Object) -> str:
+    found = _side_effects(plan, answer, exact=not wants_proportional(snapshot.service))
+    # A Service that is being deleted gets no new slices (ES-72): which endpoints stay out is anybody's choice.
+    if any(family.suppressed for family in plan.families):
+        return found
+    mine, theirs = dict(_writes(plan)), dict(_answered(answer))
+    if wants_proportional(snapshot.service):
+        # What KCM writes anew for its hints at every sync is not written by us (D-8).
+        mine, theirs = {}, {}
+    packed = difference(normal(without_hints(after), mine), normal(without_hints(answer["slices"]), theirs))
+    return packed or found or hint_difference(snapshot, plan, after, answer)
 
 
 def _answered(answer: Object) -> list[tuple[str, str]]:
     return [(write["name"], write["verb"]) for write in answer["writes"] if not write.get("error")]
 
 
-def _side_effects(plan: Plan, answer: Object) -> str:
+def _side_effects(plan: Plan, answer: Object, *, exact: bool) -> str:
     mine = Counter(verb for _, verb in _writes(plan))
     theirs = Counter(verb for _, verb in _answered(answer))
+    if not exact:
+        # Which slices are examined first decides which are written for their hints (ES-104): that is free.
+        del mine["update"], theirs["update"]
     if mine != theirs:
         return f"writes: ours {mine}, theirs {theirs}"
     missing = any(left.reason is Reason.NODE_NOT_FOUND for left in plan.left_out)

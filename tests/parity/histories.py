@@ -37,15 +37,16 @@ _FAMILIES: Final = (("IPv4",), ("IPv6",), ("IPv4", "IPv6"), ("IPv6", "IPv4"))
 class World:
     """One Service and what belongs to it; `namespace` and `prefix` (of Node names) keep histories apart."""
 
-    def __init__(self, rng: Random, namespace: str = "ns", prefix: str = "") -> None:
+    def __init__(self, rng: Random, namespace: str = "ns", prefix: str = "", *, topology: bool = False) -> None:
         self.rng = rng
+        self.topology = topology
         self.namespace = namespace
         self.prefix = prefix
         self._clock = 0
         self._made = 0
         self.nodes: dict[str, Object] = {}
         self.pods: dict[str, Object] = {}
-        for _ in range(rng.randint(1, 4)):
+        for _ in range(rng.randint(3, 8) if topology else rng.randint(1, 4)):
             self._add_node()
         self.service = self._new_service()
         for _ in range(rng.choice((0, 1, 2, 4, 7, 12))):
@@ -95,6 +96,9 @@ class World:
             spec["clusterIP"] = "None"
         if rng.random() < 0.2:
             spec["publishNotReadyAddresses"] = True
+        annotations: dict[str, str] = {}
+        if self.topology:
+            self._set_topology(spec, annotations)
         if rng.random() < 0.03:
             spec = {"type": "ExternalName", "externalName": "example.com", "selector": {"app": "s"}}
         elif rng.random() < 0.03:
@@ -108,9 +112,22 @@ class World:
                 "uid": "uid-s",
                 "creationTimestamp": self._now(),
                 "labels": dict(rng.choice(_LABELS)),
+                "annotations": annotations,
             },
             "spec": spec,
         }
+
+    def _set_topology(self, spec: Object, annotations: dict[str, str]) -> None:
+        """Some way to ask for hints, or none."""
+        rng = self.rng
+        for key in (names.TOPOLOGY_MODE_ANNOTATION, names.TOPOLOGY_HINTS_ANNOTATION):
+            annotations.pop(key, None)
+        spec.pop("trafficDistribution", None)
+        if rng.random() < 0.55:
+            mode = rng.choice(("Auto", "Auto", "Auto", "auto", "Disabled"))
+            annotations[rng.choice((names.TOPOLOGY_MODE_ANNOTATION, names.TOPOLOGY_HINTS_ANNOTATION))] = mode
+        if rng.random() < 0.4:
+            spec["trafficDistribution"] = rng.choice(("PreferClose", "PreferSameZone", "PreferSameNode"))
 
     def _some_ports(self, *, allow_none: bool) -> list[Object]:
         rng = self.rng
@@ -124,16 +141,26 @@ class World:
     def _add_node(self) -> None:
         self._made += 1
         name = f"{self.prefix}node-{self._made}"
-        labels = {names.ZONE_LABEL: self.rng.choice(ZONES)} if self.rng.random() < 0.85 else {}
+        labels = {names.ZONE_LABEL: self.rng.choice(ZONES)} if self.rng.random() < self._zoned else {}
+        if self.topology and self.rng.random() < 0.1:
+            labels["node-role.kubernetes.io/control-plane"] = ""
         self.nodes[name] = {
             "apiVersion": "v1",
             "kind": "Node",
             "metadata": {"name": name, "labels": labels},
             "status": {
                 "allocatable": {"cpu": self.rng.choice(("2", "4", "8", "500m"))},
-                "conditions": [{"type": "Ready", "status": "True"}],
+                "conditions": [{"type": "Ready", "status": self._node_readiness()}],
             },
         }
+
+    @property
+    def _zoned(self) -> float:
+        """How many Nodes have a zone: one that has none switches proportional hints off for all."""
+        return 0.98 if self.topology else 0.85
+
+    def _node_readiness(self) -> str:
+        return "False" if self.topology and self.rng.random() < 0.08 else "True"
 
     def _add_pod(self, labels: Object | None = None) -> None:
         rng = self.rng
@@ -244,8 +271,12 @@ class World:
         rng, spec = self.rng, self.service["spec"]
         if spec["type"] == "ExternalName" or "selector" not in spec:
             return
-        change = rng.choice(("labels", "ports", "selector", "publish", "families"))
-        if change == "labels":
+        change = rng.choice(
+            ("labels", "ports", "selector", "publish", "families", *("topology",) * (2 * self.topology))
+        )
+        if change == "topology":
+            self._set_topology(spec, self.service["metadata"]["annotations"])
+        elif change == "labels":
             self.service["metadata"]["labels"] = dict(rng.choice(_LABELS))
         elif change == "ports":
             spec["ports"] = self._some_ports(allow_none=spec.get("clusterIP") == "None")
@@ -266,10 +297,15 @@ class World:
             self._add_node()
             return
         name = rng.choice(sorted(self.nodes))
-        if rng.random() < 0.5:
+        if rng.random() < 0.4:
             del self.nodes[name]
+        elif self.topology and rng.random() < 0.5:
+            self.nodes[name]["status"]["conditions"][0]["status"] = self._node_readiness()
         else:
-            self.nodes[name]["metadata"]["labels"] = {names.ZONE_LABEL: rng.choice(ZONES)} if rng.random() < 0.9 else {}
+            labels = self.nodes[name]["metadata"]["labels"]
+            labels.pop(names.ZONE_LABEL, None)
+            if rng.random() < self._zoned:
+                labels[names.ZONE_LABEL] = rng.choice(ZONES)
 
 
 def _conditions(pod: Object) -> list[Object]:

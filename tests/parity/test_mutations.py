@@ -9,6 +9,7 @@ from msgspec.structs import replace
 
 from controllers.endpointslice import endpoints, packing, reconcile, slices
 from controllers.membership import ports
+from controllers.model import identity as model_identity
 from tests.parity import core
 from tests.parity.oracle_client import Oracle
 
@@ -36,7 +37,7 @@ MUTATIONS: dict[str, Patch] = {
     ),
     "labels are not mirrored": (packing, "labels_changed", lambda *_: False),
     "ports in the Service's order": (ports, "port_hash", lambda port: str(port.port)),
-    "a changed UID goes unnoticed": (endpoints, "_same_target", lambda *_: True),
+    "a changed UID goes unnoticed": (model_identity, "_same_target", lambda *_: True),
     "somebody else's slices are taken for ours": (reconcile, "owned", lambda *_: True),
     "the placeholder is always written anew": (reconcile, "placeholder_equal", lambda *_: False),
     "no trigger time": (reconcile, "with_trigger_time", lambda found, _: found),
