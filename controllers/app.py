@@ -21,7 +21,7 @@ from controllers.runtime.credentials import Credentials
 from controllers.runtime.events import EventRecorder, Regarding
 from controllers.runtime.loop import Loop
 from controllers.runtime.slice_controller import NAME as SLICES_NAME
-from controllers.runtime.slice_controller import SliceController, Stores
+from controllers.runtime.slice_controller import QUEUE_NAME, SliceController, Stores
 from controllers.runtime.watch import Malformed, Reflector
 from controllers.runtime.writer import Writer
 from controllers.telemetry import metrics
@@ -138,7 +138,7 @@ class App:
             max_endpoints=config.max_endpoints_per_slice,
             batch_seconds=config.endpointslice_updates_batch_period,
         ).start()
-        loop = Loop(controller, self._clock, "endpoint_slice")
+        loop = Loop(controller, self._clock, QUEUE_NAME)
         await loop.run(config.concurrent_service_endpoint_syncs, self._stopping)
 
     async def _until_stopped(self, work: Awaitable[None], *background: asyncio.Task[None]) -> None:

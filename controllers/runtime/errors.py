@@ -47,6 +47,12 @@ class ApiError(Exception):
         self.retry_after = retry_after or float(self.status.details.retry_after_seconds if self.status.details else 0)
 
     @property
+    def version_from_the_future(self) -> bool:
+        """Whether the server does not know a resourceVersion yet that it has told us: its history went back."""
+        details = self.status.details
+        return details is not None and any(cause.reason == "ResourceVersionTooLarge" for cause in details.causes or ())
+
+    @property
     def namespace_terminating(self) -> bool:
         """Whether a create was refused because its Namespace is being deleted (ES-73)."""
         details = self.status.details

@@ -34,13 +34,26 @@ class Loop:
     def __init__(self, controller: Controller, clock: Clock, queue_name: str) -> None:
         self._controller, self._clock = controller, clock
         self._log = bind(f"controllers.{controller.name}")
-        metrics.QUEUE_DEPTH.labels(name=queue_name).set_function(controller.queue.__len__)
+        self._depth = metrics.QUEUE_DEPTH.labels(name=queue_name)
+        self._unfinished = metrics.QUEUE_UNFINISHED.labels(name=queue_name)
+        self._longest = metrics.QUEUE_LONGEST.labels(name=queue_name)
         self._wait = metrics.QUEUE_WAIT.labels(name=queue_name)
         self._work = metrics.QUEUE_WORK.labels(name=queue_name)
         self._retries = metrics.QUEUE_RETRIES.labels(name=queue_name)
 
     async def run(self, workers: int, stopping: asyncio.Event) -> None:
         """Works until `stopping` is set and every worker has finished the key that it had begun."""
+        queue = self._controller.queue
+        self._depth.set_function(queue.__len__)
+        self._unfinished.set_function(lambda: sum(queue.in_work()))
+        self._longest.set_function(lambda: max(queue.in_work(), default=0.0))
+        try:
+            await self._work_until(workers, stopping)
+        finally:
+            for gauge in (self._depth, self._unfinished, self._longest):
+                gauge.set_function(lambda: 0.0)
+
+    async def _work_until(self, workers: int, stopping: asyncio.Event) -> None:
         async with asyncio.TaskGroup() as group:
             timers = group.create_task(self._controller.queue.run_timers())
             tasks = [group.create_task(self._worker(stopping)) for _ in range(workers)]

@@ -8,6 +8,7 @@ cannot starve a key. A key that fails comes back after a growing delay, for ever
 import asyncio
 import heapq
 from collections import deque
+from collections.abc import Callable
 from typing import Final
 
 from controllers.runtime.clock import Clock
@@ -19,11 +20,18 @@ LONGEST_SECONDS: Final = 60.0
 class WorkQueue:
     """Keys that wait for a worker. Not thread-safe: one event loop."""
 
-    def __init__(self, clock: Clock, *, base: float = BASE_SECONDS, longest: float = LONGEST_SECONDS) -> None:
-        self._clock, self._base, self._longest = clock, base, longest
+    def __init__(
+        self,
+        clock: Clock,
+        *,
+        base: float = BASE_SECONDS,
+        longest: float = LONGEST_SECONDS,
+        added: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._clock, self._base, self._longest, self._added = clock, base, longest, added
         self._waiting: deque[str] = deque()
         self._dirty: dict[str, float] = {}
-        self._processing: set[str] = set()
+        self._processing: dict[str, float] = {}
         self._delayed: list[tuple[float, str]] = []
         self._due: dict[str, float] = {}
         self._failures: dict[str, int] = {}
@@ -45,6 +53,7 @@ class WorkQueue:
         if key in self._dirty:
             return
         self._dirty[key] = self._clock.now()
+        self._added()
         if key not in self._processing:
             self._waiting.append(key)
             self._ready.set()
@@ -71,6 +80,11 @@ class WorkQueue:
         """The key has succeeded: its next failure starts with the shortest delay."""
         self._failures.pop(key, None)
 
+    def in_work(self) -> list[float]:
+        """For how many seconds each key that a worker has taken has been in work."""
+        now = self._clock.now()
+        return [now - since for since in self._processing.values()]
+
     def failures(self, key: str) -> int:
         """How often in a row the key has failed."""
         return self._failures.get(key, 0)
@@ -92,12 +106,12 @@ class WorkQueue:
             return None
         key = self._waiting.popleft()
         added = self._dirty.pop(key)
-        self._processing.add(key)
-        return key, self._clock.now() - added
+        now = self._processing[key] = self._clock.now()
+        return key, now - added
 
     def done(self, key: str) -> None:
         """The key is processed; if it was added meanwhile, it waits again."""
-        self._processing.discard(key)
+        self._processing.pop(key, None)
         if key in self._dirty:
             self._waiting.append(key)
             self._ready.set()

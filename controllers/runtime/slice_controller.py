@@ -3,11 +3,10 @@ elsewhere.
 """
 
 import asyncio
-from collections import Counter
 from typing import Final
 
 from api import names
-from controllers.endpointslice.reconcile import FamilyPlan, Plan, Snapshot, reconcile
+from controllers.endpointslice.reconcile import Plan, Snapshot, reconcile
 from controllers.membership.trigger_time import Seen
 from controllers.model.objects import EndpointSlice, Node, Pod, Service
 from controllers.model.plan import Notice, Writes
@@ -18,14 +17,15 @@ from controllers.runtime.errors import ApiError
 from controllers.runtime.events import EventRecorder, Regarding
 from controllers.runtime.loop import Controller, SyncError
 from controllers.runtime.queue import WorkQueue
+from controllers.runtime.slice_metrics import SliceMetrics
 from controllers.runtime.store import NodeStore, PodStore, ServiceStore, SliceStore
 from controllers.runtime.writer import Outdated, Writer
 from controllers.telemetry import metrics
-from controllers.telemetry.logs import bind
 from controllers.topology.capacity import Capacity, Nodes
 from controllers.topology.hints import NOTHING, Memory, concerned
 
 NAME: Final = "endpointslice-controller"
+QUEUE_NAME: Final = "endpoint_slice"
 _NAMED_PODS: Final = 5
 
 
@@ -54,16 +54,13 @@ class SliceController:
     ) -> None:
         self._stores, self._writer, self._recorder = stores, writer, recorder
         self._max_endpoints, self._batch_seconds = max_endpoints, batch_seconds
-        self._queue = WorkQueue(clock)
+        self._queue = WorkQueue(clock, added=metrics.QUEUE_ADDS.labels(name=QUEUE_NAME).inc)
         self._seen: dict[str, Seen] = {}
         self._hints: dict[str, dict[str, Memory]] = {}
         self._capacity_sums = Nodes()
         self._capacity = Capacity(unusable=Reason.TOPOLOGY_NODE_INFORMATION)
-        self._sizes: dict[str, tuple[int, int, int]] = {}
-        self._left_out: dict[str, Counter[Reason]] = {}
         self._told: dict[str, tuple[str, ...]] = {}
-        self._totals = [0, 0, 0]
-        self._log = bind("controllers.endpointslice")
+        self._metrics = SliceMetrics(max_endpoints)
 
     def start(self) -> Controller:
         """Subscribes to changes and asks for every Service; the caches must have synced."""
@@ -112,19 +109,18 @@ class SliceController:
             self._forget(key)
             return
         plan = reconcile(self._snapshot(service, key))
-        self._tell(key, service, plan)
-        try:
-            await self._carry_out(plan)
-        finally:
-            self._announce(service, plan)
+        self._metrics.planned(key, service, plan)
+        self._warn(key, service, plan)
+        await self._carry_out(plan)
+        self._metrics.written(service, plan)
         if self._stores.services.get(namespace, name) is not None:
-            self._remember(key, plan)
+            self._remember(key, service, plan)
         missing = sorted({left.pod.node_name for left in plan.left_out if left.reason is Reason.NODE_NOT_FOUND})
         if missing:
             raise SyncError(f"Pods are left out because their Nodes do not exist: {', '.join(map(repr, missing))}")
 
-    def _remember(self, key: str, plan: Plan) -> None:
-        """What the next sync has to know, now that every write has succeeded."""
+    def _remember(self, key: str, service: Service, plan: Plan) -> None:
+        """What the next sync has to know, and what people should, now that every write has succeeded (ES-110)."""
         if plan.seen is not None:
             self._seen[key] = plan.seen
         memory = {family.address_type: family.hints for family in plan.families if family.hints != NOTHING}
@@ -132,9 +128,6 @@ class SliceController:
             self._hints[key] = memory
         else:
             self._hints.pop(key, None)
-
-    def _announce(self, service: Service, plan: Plan) -> None:
-        """Events about hints, also when a write has failed (ES-110)."""
         for family in plan.families:
             for notice in family.notices:
                 self._recorder.record(_regarding(service), notice)
@@ -156,43 +149,23 @@ class SliceController:
     async def _carry_out(self, plan: Plan) -> None:
         """Families at the same time, since none depends on another (ES-54); what has no family, last (ES-75)."""
         if not plan:
-            for family in plan.families:
-                self._measure(family)
             return
-        outcomes = await asyncio.gather(*(self._write(family) for family in plan.families), return_exceptions=True)
+        families = (self._writer.apply(family.writes) for family in plan.families)
+        outcomes = await asyncio.gather(*families, return_exceptions=True)
         if plan.unsupported:
             last = self._writer.apply(Writes(delete=plan.unsupported))
             outcomes += await asyncio.gather(last, return_exceptions=True)
         _raise_together([outcome for outcome in outcomes if outcome is not None])
 
-    async def _write(self, family: FamilyPlan) -> None:
-        self._measure(family)
-        await self._writer.apply(family.writes)
-
-    def _measure(self, family: FamilyPlan) -> None:
-        metrics.ENDPOINTS_ADDED.observe(family.added)
-        metrics.ENDPOINTS_REMOVED.observe(family.removed)
-
-    def _tell(self, key: str, service: Service, plan: Plan) -> None:
-        """Gauges, and one Warning per change for Pods whose address no slice may hold."""
-        if plan.families:
-            self._resize(key, plan.families[-1])
-        counts = Counter(left.reason for left in plan.left_out)
-        before = self._left_out.get(key, Counter())
-        if counts != before:
-            for reason in counts.keys() | before.keys():
-                metrics.PODS_LEFT_OUT.labels(reason=reason.value).inc(counts[reason] - before[reason])
-            if counts:
-                self._left_out[key] = counts
-            else:
-                self._left_out.pop(key, None)
+    def _warn(self, key: str, service: Service, plan: Plan) -> None:
+        """One Warning per change for Pods whose address no slice may hold."""
         refused = tuple(sorted({left.pod.name for left in plan.left_out if left.reason is Reason.POD_ADDRESS_REFUSED}))
-        if refused != self._told.get(key, ()):
+        if refused == self._told.get(key, ()):
+            return
+        self._told.pop(key, None)
+        if refused:
             self._told[key] = refused
-            if refused:
-                self._warn_refused(service, refused)
-            else:
-                del self._told[key]
+            self._warn_refused(service, refused)
 
     def _warn_refused(self, service: Service, pods: tuple[str, ...]) -> None:
         shown = ", ".join(pods[:_NAMED_PODS]) + (
@@ -201,36 +174,12 @@ class SliceController:
         message = f"Left out of the EndpointSlices: {shown}: {Reason.POD_ADDRESS_REFUSED.text}"
         self._recorder.record(_regarding(service), Notice("Warning", names.REASON_PODS_LEFT_OUT, message))
 
-    def _resize(self, key: str, family: FamilyPlan) -> None:
-        """The efficiency gauges; a dual-stack Service counts as its last family (ES-147)."""
-        perfect = sum(-(-size.endpoints // self._max_endpoints) for size in family.sizes)
-        new = (
-            sum(size.endpoints for size in family.sizes),
-            sum(size.slices for size in family.sizes),
-            max(perfect, 1),
-        )
-        self._count(key, new)
-
-    def _count(self, key: str, new: tuple[int, int, int] | None) -> None:
-        old = self._sizes.pop(key, (0, 0, 0))
-        if new is not None:
-            self._sizes[key] = new
-        now = new or (0, 0, 0)
-        if now == old:
-            return
-        self._totals = [total + after - before for total, after, before in zip(self._totals, now, old, strict=True)]
-        metrics.ENDPOINTS_DESIRED.set(self._totals[0])
-        metrics.SLICES_ACTUAL.set(self._totals[1])
-        metrics.SLICES_DESIRED.set(self._totals[2])
-
     def _forget(self, key: str) -> None:
         """The Service has gone; its slices are the garbage collector's (ES-32.2)."""
         self._seen.pop(key, None)
         self._hints.pop(key, None)
         self._told.pop(key, None)
-        self._count(key, None)
-        for reason, count in self._left_out.pop(key, Counter()).items():
-            metrics.PODS_LEFT_OUT.labels(reason=reason.value).dec(count)
+        self._metrics.forget(key)
 
     def _succeeded(self, key: str) -> None:
         metrics.SYNCS.labels(result="success").inc()

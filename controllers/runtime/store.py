@@ -224,6 +224,8 @@ class SliceStore(Store[EndpointSlice]):
         self._of_service: dict[str, dict[str, set[str]]] = {}
         self._deleted: set[str] = set()
         self._deleted_but_listed: set[str] = set()
+        self._older_listed: list[EndpointSlice] = []
+        self._newest_before = 0
 
     def of_service(self, namespace: str, service: str) -> list[EndpointSlice]:
         """The slices labelled with a Service's name, whoever manages them."""
@@ -238,6 +240,7 @@ class SliceStore(Store[EndpointSlice]):
         if old is not None and _version(old) >= _version(record):
             if self._listed is not None:
                 self._listed.setdefault(record.metadata.namespace, set()).add(record.name)
+                self._older_listed.append(record)
             return
         super().put(record)
 
@@ -273,8 +276,16 @@ class SliceStore(Store[EndpointSlice]):
     def begin_list(self) -> None:
         super().begin_list()
         self._deleted_but_listed.clear()
+        self._older_listed.clear()
+        self._newest_before = max(map(_version, self.all()), default=0)
 
     def end_list(self, resource_version: int) -> None:
+        if resource_version < self._newest_before:
+            # The server's history went back (etcd restored from a backup): what it lists is what there is.
+            resource_version = self._newest_before
+            for record in self._older_listed:
+                super().put(record)
+        self._older_listed.clear()
         super().end_list(resource_version)
         # Of the others the list has already seen the end: no event about them can come any more.
         self._deleted &= self._deleted_but_listed

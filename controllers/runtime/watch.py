@@ -153,6 +153,8 @@ class Reflector(Generic[R]):
                 await self._back_off()
             except (ApiError, msgspec.MsgspecError, ValueError) as error:
                 self._log.warning("list or watch failed", error=str(error))
+                if isinstance(error, ApiError) and error.version_from_the_future:
+                    self._version = ""
                 await self._back_off()
 
     async def _back_off(self) -> None:
@@ -243,8 +245,6 @@ class Reflector(Generic[R]):
         if self._clock.now() - opened < 1.0:
             # A server that closes at once must not be asked again at once.
             await self._back_off()
-        else:
-            await self._clock.sleep(random.uniform(0.05, 0.2))
 
     def _event(self, line: bytes) -> None:
         try:

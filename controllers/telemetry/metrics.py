@@ -42,8 +42,31 @@ SLICES_DESIRED: Final = _gauge(
     _SLICES + "desired_endpoint_slices", "Number of EndpointSlices that would exist with perfect endpoint allocation"
 )
 SLICE_CHANGES: Final = _counter(_SLICES + "changes", "Number of EndpointSlice changes", "operation")
+SLICES_CHANGED: Final = _histogram(
+    _SLICES + "endpointslices_changed_per_sync",
+    "Number of EndpointSlices changed on each Service sync",
+    Histogram.DEFAULT_BUCKETS[:-1],
+    "topology",
+    "traffic_distribution",
+)
+SERVICES_BY_DISTRIBUTION: Final = _gauge(
+    _SLICES + "services_count_by_traffic_distribution",
+    "Number of Services using some specific trafficDistribution",
+    "traffic_distribution",
+)
 SYNCS: Final = _counter(_SLICES + "syncs", "Number of EndpointSlice syncs", "result")
 
+QUEUE_ADDS: Final = _counter("workqueue_adds_total", "Total number of adds handled by workqueue", "name")
+QUEUE_UNFINISHED: Final = _gauge(
+    "workqueue_unfinished_work_seconds",
+    "How many seconds of work has done that is in progress and hasn't been observed by work_duration.",
+    "name",
+)
+QUEUE_LONGEST: Final = _gauge(
+    "workqueue_longest_running_processor_seconds",
+    "How many seconds has the longest running processor for workqueue been running.",
+    "name",
+)
 QUEUE_DEPTH: Final = _gauge("workqueue_depth", "Current depth of workqueue", "name")
 QUEUE_WAIT: Final = _histogram(
     "workqueue_queue_duration_seconds",

@@ -114,9 +114,14 @@ def test_service_label_moves_the_slice(store: SliceStore) -> None:
 
 
 def test_list_older_than_our_create_keeps_it(store: SliceStore) -> None:
-    store.written_by_us(version(10, "before", uid="before"))
-    relist(store, 9, during=lambda: store.written_by_us(version(11, "during", uid="during")))
-    assert held(store) == {"before": "10", "during": "11"}
+    store.put(version(8, "before", uid="before"))
+    relist(
+        store,
+        9,
+        version(8, "before", uid="before"),
+        during=lambda: store.written_by_us(version(11, "during", uid="during")),
+    )
+    assert held(store) == {"before": "8", "during": "11"}
 
 
 def test_list_older_than_our_update_keeps_it(store: SliceStore) -> None:
@@ -161,3 +166,13 @@ def test_deletions_are_not_remembered_for_ever(store: SliceStore) -> None:
     store.drop(version(4, uid="uid-2"))
     store.deleted_by_us(version(3, uid="uid-2"))
     assert store._deleted == set(), "the watch was faster than the answer: no event is left to clear this"
+
+
+def test_history_that_went_back_is_believed(store: SliceStore, told: Told) -> None:
+    """etcd restored from a backup: what the server lists is what there is, older or not."""
+    store.put(version(100))
+    store.put(version(101, "s-2", "uid-2"))
+    told.clear()
+    relist(store, 50, version(40))
+    assert held(store) == {"s-1": "40"}
+    assert told == [("100", "40"), ("101", None)]
