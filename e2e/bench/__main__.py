@@ -77,7 +77,7 @@ class Bench:
         await client.request("DELETE", _SLICES)
         await asyncio.sleep(_SETTLE_SECONDS)
         async with Observer(client) as observer:
-            start = asyncio.get_running_loop().time()
+            start = time.monotonic()
             process = await asyncio.to_thread(contender.start, self._plane)
             try:
                 await self._all_slices(observer, process)
@@ -107,7 +107,9 @@ class Bench:
         )
 
     async def _all_slices(self, observer: Observer, process: Process) -> None:
-        ready = await _until(lambda: len(observer.names) >= self._size.slices or process.poll() is not None, 300.0)
+        observer.check()
+        ready = await _until(lambda: len(observer.names) >= self._size.slices or process.poll() is not None, 60.0)
+        observer.check()
         if not ready or process.poll() is not None:
             raise click.ClickException(f"{process.name} did not write all slices\n{process.tail()}")
 

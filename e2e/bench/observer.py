@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import time
 from typing import Final
 
 import msgspec
@@ -49,17 +50,19 @@ class _List(Struct):
 
 
 class Observer(Answered):
-    """Follows the slices of the benchmark's Namespace; times are seconds of the event loop's clock."""
+    """Follows the slices of the benchmark's Namespace; in monotonic seconds: uvloop's clock knows only ms."""
 
     def __init__(self, client: ApiClient) -> None:
         self._client = client
         self._decoder = msgspec.json.Decoder(_Event)
         self._pending: dict[tuple[str, str], tuple[bool, float | None]] = {}
         self._seen_early: dict[tuple[str, str], float] = {}
+        self._version = ""
         self._task: asyncio.Task[None] | None = None
         self.names: set[str] = set()
         self.last_event = 0.0
         self.writes = 0
+        self.resumed = 0
         self.latencies: list[float] = []
 
     async def __aenter__(self) -> "Observer":
@@ -74,17 +77,27 @@ class Observer(Answered):
                 await self._task
 
     async def _follow(self, version: str) -> None:
-        query = {"watch": "true", "resourceVersion": version, "allowWatchBookmarks": "true"}
-        async with self._client.stream(_PATH, query, idle_seconds=600) as stream:
-            lines = Lines()
-            async for chunk in stream.iter_any():
-                for line in lines.feed(chunk):
-                    self._event(self._decoder.decode(line))
+        """Watches for ever: a busy API server ends watches that it cannot serve in time, and expects them to resume."""
+        self._version = version
+        while True:
+            query = {"watch": "true", "resourceVersion": self._version, "allowWatchBookmarks": "true"}
+            async with self._client.stream(_PATH, query, idle_seconds=600) as stream:
+                lines = Lines()
+                async for chunk in stream.iter_any():
+                    for line in lines.feed(chunk):
+                        self._event(self._decoder.decode(line))
+            self.resumed += 1
+
+    def check(self) -> None:
+        """Raises what has ended the watch, if anything has: figures without it would be wrong."""
+        if self._task is not None and self._task.done():
+            self._task.result()
 
     def _event(self, event: _Event) -> None:
+        self._version = event.object.metadata.resource_version or self._version
         if event.type == "BOOKMARK":
             return
-        now = self.last_event = asyncio.get_running_loop().time()
+        now = self.last_event = time.monotonic()
         self.writes += 1
         found = event.object
         if event.type == "DELETED":
@@ -111,7 +124,7 @@ class Observer(Answered):
             self._seen_early.pop((pod, family), None)
 
     def answered(self, pod: str, ready: bool) -> None:
-        now = asyncio.get_running_loop().time()
+        now = time.monotonic()
         for family in ("IPv4", "IPv6"):
             key = (pod, family)
             if self._pending.get(key, (not ready, None))[0] != ready:
