@@ -207,5 +207,7 @@ def _raise_together(failures: list[BaseException]) -> None:
         if not isinstance(failure, ApiError):
             raise failure
     texts = list(dict.fromkeys(map(str, failures)))
+    if len(texts) == 1:
+        raise failures[0]
     kind = Outdated if all(isinstance(failure, Outdated) for failure in failures) else ApiError
-    raise kind(texts[0] if len(texts) == 1 else f"[{', '.join(texts)}]")
+    raise kind(f"[{', '.join(texts)}]")

@@ -1,16 +1,12 @@
 """Nothing that need not be written is written: after a restart, after KCM, and by KCM after us."""
 
-import copy
-import re
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 
 import pytest
 
-from e2e.cluster.fixtures import unavailable
 from e2e.cluster.local import ControlPlane
-from e2e.cluster.toolchain import BuildError
+from tests.shell.kcm import SYNCS, kcm
 from tests.shell.sliceplane import running
 from tests.shell.waiting import eventually
 from tests.shell.world import World, namespaced
@@ -64,26 +60,6 @@ def complete(world: World) -> None:
     assert not world.endpoints()["pod-002"]["conditions"]["ready"]
 
 
-@contextmanager
-def kcm(plane: ControlPlane) -> Iterator[Callable[[], float]]:
-    """The real one; gives how many syncs it has made."""
-    try:
-        process = plane.start_kcm()
-    except BuildError as error:
-        unavailable(error)
-    page = copy.copy(plane.client())
-    page.url = process.url or ""
-
-    def syncs() -> float:
-        counts = re.findall(r"^endpoint_slice_controller_syncs\{.*\} (\S+)$", page.text("/metrics"), re.MULTILINE)
-        return sum(map(float, counts))
-
-    try:
-        yield syncs
-    finally:
-        process.stop()
-
-
 def stays(world: World, before: dict[str, str], served: Callable[[], float], services: int) -> None:
     """Fails when a slice is written while every Service is synced, a new one served, and 3 s more pass."""
     world.service("probe", ipFamilyPolicy="SingleStack", selector={"app": "probe"})
@@ -110,10 +86,10 @@ def test_nothing_is_written_by_whoever_comes_next(granted: ControlPlane, world: 
         eventually(lambda: complete(world))
     before = world.versions()
     with running(granted) as sliceplane:
-        stays(world, before, lambda: sliceplane.metric("endpoint_slice_controller_syncs"), services)
+        stays(world, before, lambda: sliceplane.metric(SYNCS), services)
         assert sliceplane.failures(world.namespace) == []
-    with kcm(granted) as syncs:
-        stays(world, before, syncs, services)
+    with kcm(granted) as metric:
+        stays(world, before, lambda: metric(SYNCS), services)
 
 
 def test_nothing_is_written_after_kcm(granted: ControlPlane, world: World) -> None:
@@ -123,5 +99,5 @@ def test_nothing_is_written_after_kcm(granted: ControlPlane, world: World) -> No
         eventually(lambda: complete(world))
     before = world.versions()
     with running(granted) as sliceplane:
-        stays(world, before, lambda: sliceplane.metric("endpoint_slice_controller_syncs"), services)
+        stays(world, before, lambda: sliceplane.metric(SYNCS), services)
         assert sliceplane.failures(world.namespace) == []
