@@ -42,10 +42,12 @@ test: check e2e ## Everything that must pass
 SEEDS ?= 200
 parity: install ## Random histories on two API servers, one served by KCM and one by Sliceplane (SEEDS=200)
 	$(BIN)/python -m tests.parity api --seeds $(SEEDS)
+	$(BIN)/python -m tests.parity api --seeds $(SEEDS) --topology
 
 N ?= 100000
 fuzz-parity: install ## Random snapshots through the core and upstream's reconciler (N=100000)
 	$(BIN)/python -m tests.parity core --snapshots $(N)
+	$(BIN)/python -m tests.parity core --snapshots $(N) --topology
 
 bench: install ## KCM and Sliceplane in one run, with ratios
 	$(BIN)/python -m e2e.bench

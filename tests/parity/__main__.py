@@ -44,12 +44,13 @@ def core_command(snapshots: int, seed: int, topology: bool) -> None:
 @click.option(
     "--limit", default=100, show_default=True, help="Endpoints a slice; below 100 only endpoints are compared."
 )
-def api_command(seeds: int, first: int, at_once: int, limit: int) -> None:
+@click.option("--topology", is_flag=True, help="Services that ask for hints.")
+def api_command(seeds: int, first: int, at_once: int, limit: int, topology: bool) -> None:
     """Play histories on two API servers, one served by KCM and one by Sliceplane."""
     start = time.monotonic()
     with two_planes(limit) as (ours, theirs):
         names = [str(number) for number in range(first, first + seeds)]
-        found = live.run(ours, theirs, names, at_once, packing=limit >= 100, tell=click.echo)
+        found = live.run(ours, theirs, names, at_once, packing=limit >= 100, topology=topology, tell=click.echo)
     for text in found.values():
         click.echo(f"{text}\n")
     click.echo(f"{seeds} histories, {len(found)} different, {time.monotonic() - start:.0f} s")

@@ -37,17 +37,28 @@ _FAMILIES: Final = (("IPv4",), ("IPv6",), ("IPv4", "IPv6"), ("IPv6", "IPv4"))
 class World:
     """One Service and what belongs to it; `namespace` and `prefix` (of Node names) keep histories apart."""
 
-    def __init__(self, rng: Random, namespace: str = "ns", prefix: str = "", *, topology: bool = False) -> None:
+    def __init__(
+        self,
+        rng: Random,
+        namespace: str = "ns",
+        prefix: str = "",
+        *,
+        topology: bool = False,
+        nodes: dict[str, Object] | None = None,
+    ) -> None:
+        """With `topology` Services ask for hints; with `nodes` those are the Nodes, and they never change."""
         self.rng = rng
         self.topology = topology
+        self.nodes_given = nodes is not None
         self.namespace = namespace
         self.prefix = prefix
         self._clock = 0
         self._made = 0
-        self.nodes: dict[str, Object] = {}
+        self.nodes: dict[str, Object] = dict(nodes or {})
         self.pods: dict[str, Object] = {}
-        for _ in range(rng.randint(3, 8) if topology else rng.randint(1, 4)):
-            self._add_node()
+        if nodes is None:
+            for _ in range(rng.randint(3, 8) if topology else rng.randint(1, 4)):
+                self._add_node()
         self.service = self._new_service()
         for _ in range(rng.choice((0, 1, 2, 4, 7, 12))):
             self._add_pod()
@@ -61,18 +72,16 @@ class World:
 
     def step(self) -> str:
         """One kind of change, to one or a few objects; says which."""
-        action = self.rng.choice(
-            (
-                self._pods_come,
-                self._pods_come,
-                self._pods_change,
-                self._pods_change,
-                self._pods_go,
-                self._rolling_update,
-                self._service_changes,
-                self._nodes_change,
-            )
-        )
+        actions = [
+            self._pods_come,
+            self._pods_come,
+            self._pods_change,
+            self._pods_change,
+            self._pods_go,
+            self._rolling_update,
+            self._service_changes,
+        ]
+        action = self.rng.choice(actions if self.nodes_given else [*actions, self._nodes_change])
         action()
         return action.__name__.strip("_")
 

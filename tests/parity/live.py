@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from random import Random
 from typing import Any, Final
 
+from api import names
+from tests.parity.hints import counts, without_hints
 from tests.parity.histories import World
 from tests.parity.normal import difference, normal
 from tests.parity.planes import BATCH_SECONDS, Plane
@@ -16,6 +18,15 @@ Object = dict[str, Any]
 # A slice that was tampered with is looked at after a second (ES-11), a conflict after one or two more.
 REST_SECONDS: Final = BATCH_SECONDS + 0.6
 PATIENCE_SECONDS: Final = 25.0
+TOPOLOGY_NODES: Final = {
+    f"shared-{zone}": {
+        "apiVersion": "v1",
+        "kind": "Node",
+        "metadata": {"name": f"shared-{zone}", "labels": {names.ZONE_LABEL: f"zone-{zone}"}},
+        "status": {"allocatable": {"cpu": cpu}, "conditions": [{"type": "Ready", "status": "True"}]},
+    }
+    for zone, cpu in (("a", "4"), ("b", "4"), ("c", "2"))
+}
 _EDITS: Final = ("delete", "lose", "unready", "label")
 
 
@@ -28,10 +39,14 @@ class Moment:
     edit: tuple[float, str] | None = None
 
 
-def history(seed: str) -> list[Moment]:
-    """The moments of a seed. Any sublist that begins with a world is a history, too: that is how it is shrunk."""
+def history(seed: str, *, topology: bool = False) -> list[Moment]:
+    """The moments of a seed. Any sublist that begins with a world is a history, too: that is how it is shrunk.
+
+    With `topology` Services ask for hints, and Nodes stay as they are: their CPU counts for all histories on a server.
+    """
     rng = Random(seed)
-    world = World(rng, namespace=f"h-{seed}", prefix=f"h{seed}-")
+    nodes = TOPOLOGY_NODES if topology else None
+    world = World(rng, namespace=f"h-{seed}", prefix=f"h{seed}-", topology=topology, nodes=nodes)
     moments = [Moment(world.copy(), "begin")]
     for _ in range(4):
         if rng.random() < 0.25:
@@ -73,8 +88,15 @@ def _move(plane: Plane, before: World | None, moment: Moment, world: World) -> N
 
 
 def _compared(slices: list[Object], packing: bool) -> Object:
-    """With small slices, a free choice between equals leads to other sizes later: endpoints must agree still."""
-    found = normal(slices)
+    """What must be equal on both: with small slices, a free choice between equals leads to other sizes later.
+
+    Of hints it is how many ready endpoints are for how many zones: which zone gets one more is free between equals.
+    """
+    found = normal(without_hints(slices))
+    for family in ("IPv4", "IPv6"):
+        zones = counts(slices, family)
+        unhinted = zones.pop("", 0)
+        found[f"hints of {family}"] = {"endpoints": [f"none {unhinted}", *map(str, sorted(zones.values()))]}
     return found if packing else {group: {"endpoints": parts["endpoints"]} for group, parts in found.items()}
 
 
@@ -120,6 +142,7 @@ def run(
     at_once: int,
     *,
     packing: bool = True,
+    topology: bool = False,
     tell: Callable[[str], None] = lambda _: None,
 ) -> dict[str, str]:
     """Plays many histories, some at once; returns the differences by seed.
@@ -129,15 +152,18 @@ def run(
     """
 
     def one(seed: str) -> tuple[str, str]:
-        found = play(ours, theirs, history(seed), f"h-{seed}", packing)
+        found = play(ours, theirs, history(seed, topology=topology), f"h-{seed}", packing)
         tell(f"seed {seed}: {'suspect: ' + found if found else 'equal'}")
         return seed, found
 
+    if topology:
+        for plane in (ours, theirs):
+            plane.give_nodes(TOPOLOGY_NODES)
     with ThreadPoolExecutor(at_once) as pool:
         suspects = [seed for seed, found in pool.map(one, seeds) if found]
     confirmed = {}
     for seed in suspects:
-        moments, found = shrink(ours, theirs, history(seed), seed, packing)
+        moments, found = shrink(ours, theirs, history(seed, topology=topology), seed, packing)
         if moments:
             what = " → ".join(moment.what + (f" {moment.edit[1]}" if moment.edit else "") for moment in moments)
             confirmed[seed] = f"seed {seed}, shrunk to: {what}\n{found}"

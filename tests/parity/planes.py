@@ -46,9 +46,14 @@ class Plane:
                 self._api.delete("Node", node["metadata"]["name"])
         self._api.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}})
 
+    def give_nodes(self, nodes: dict[str, Object]) -> None:
+        """Nodes that all histories share."""
+        self._nodes({}, nodes)
+
     def move(self, before: World | None, after: World) -> None:
         """Makes the API server hold the world `after`, given that it holds `before`."""
-        self._nodes(before.nodes if before else {}, after.nodes)
+        if not after.nodes_given:
+            self._nodes(before.nodes if before else {}, after.nodes)
         self._pods(before.pods if before else {}, after.pods, after.namespace)
         if before is None:
             # A controller may hear of the Service before it hears of Pods that are older.
@@ -148,6 +153,8 @@ class Plane:
         fresh = self._api.read("Service", "s", world.namespace)
         spec = fresh["spec"]
         fresh["metadata"]["labels"] = world.service["metadata"]["labels"]
+        fresh["metadata"]["annotations"] = world.service["metadata"]["annotations"]
+        spec.pop("trafficDistribution", None)
         for key, value in world.service["spec"].items():
             spec[key] = value
         spec["publishNotReadyAddresses"] = world.service["spec"].get("publishNotReadyAddresses", False)

@@ -19,7 +19,8 @@ def oracle() -> Iterator[Oracle]:
         yield running
 
 
+@pytest.mark.parametrize("topology", [False, True], ids=["packing", "hints"])
 @settings(max_examples=400, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
 @given(rng=st.randoms(use_true_random=False))
-def test_core_agrees_with_upstream(oracle: Oracle, rng: Random) -> None:
-    assert core.compare(oracle, core.sequence(rng)) == ""
+def test_core_agrees_with_upstream(oracle: Oracle, topology: bool, rng: Random) -> None:
+    assert core.compare(oracle, core.sequence(rng, topology=topology)) == ""

@@ -8,6 +8,8 @@ from tests.parity.planes import two_planes
 pytestmark = [pytest.mark.server, pytest.mark.timeout(600)]
 
 
-def test_live_parity() -> None:
+@pytest.mark.parametrize(("topology", "seeds"), [(False, 24), (True, 12)], ids=["packing", "hints"])
+def test_live_parity(topology: bool, seeds: int) -> None:
     with two_planes() as (ours, theirs):
-        assert live.run(ours, theirs, [f"t{number}" for number in range(24)], at_once=12) == {}
+        names = [f"t{number}" for number in range(seeds)]
+        assert live.run(ours, theirs, names, at_once=12, topology=topology) == {}
