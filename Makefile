@@ -35,7 +35,7 @@ unit: install ## Unit and property tests: seconds, no server
 check: lint unit ## The word before a push
 
 e2e: install ## Tests against the real API server and kube-controller-manager
-	$(BIN)/python -m pytest -q -n 2 -m server
+	CI=1 $(BIN)/python -m pytest -q -n 2 -m server
 
 test: check e2e ## Everything that must pass
 
@@ -52,6 +52,9 @@ fuzz-parity: install ## Random snapshots through the core and upstream's reconci
 bench: install ## KCM and Sliceplane in one run, with ratios
 	$(BIN)/python -m e2e.bench
 
+topology-report: install ## Traffic between zones and overload, by the kind of hints: table and picture in out/
+	$(BIN)/python -m e2e.topology
+
 lock: install ## Renew requirements.lock
 	$(BIN)/python -m pip install --quiet uv
 	$(BIN)/uv pip compile --quiet --upgrade --extra dev --no-header --no-annotate pyproject.toml -o requirements.lock
@@ -59,4 +62,4 @@ lock: install ## Renew requirements.lock
 clean: ## Remove what was made here (the cache of built peers stays)
 	rm -rf .venv build out *.egg-info .mypy_cache .ruff_cache .hypothesis
 
-.PHONY: help install peers demo format lint unit check e2e test parity fuzz-parity bench lock clean
+.PHONY: help install peers demo format lint unit check e2e test parity fuzz-parity bench topology-report lock clean

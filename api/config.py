@@ -79,6 +79,12 @@ class Configuration(BaseModel):
         "How long changes of Pods are collected before a Service is synced; longer means fewer writes, and later.",
         ge=0,
     )
+    topology_grace_period: Duration = flag(
+        "topology-grace-period",
+        60.0,
+        "How long a Node that is gone or not ready any more goes on counting for Adaptive hints; 0 means not at all.",
+        ge=0,
+    )
     kube_api_qps: float = flag(
         "kube-api-qps",
         0.0,

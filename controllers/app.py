@@ -20,7 +20,6 @@ from controllers.runtime.clock import SystemClock
 from controllers.runtime.credentials import Credentials
 from controllers.runtime.events import EventRecorder, Regarding
 from controllers.runtime.loop import Loop
-from controllers.runtime.slice_controller import NAME as SLICES_NAME
 from controllers.runtime.slice_controller import QUEUE_NAME, SliceController, Stores
 from controllers.runtime.watch import Malformed, Reflector
 from controllers.runtime.writer import Writer
@@ -29,27 +28,7 @@ from controllers.telemetry.logs import bind
 
 # What is in flight when SIGTERM comes may finish in this time; then it is abandoned (kubelet's patience is 30 s).
 STOP_SECONDS: Final = 8.0
-# KCM's names, and the aliases that it knows them by.
-CONTROLLERS: Final = {SLICES_NAME: "endpointslice"}
-
-
-class UnknownController(ValueError):
-    """`--controllers` names what is not there."""
-
-
-def chosen(text: str) -> set[str]:
-    """The controllers that `--controllers` asks for, by KCM's syntax and names.
-
-    Raises UnknownController.
-    """
-    wanted = [part.strip() for part in text.split(",") if part.strip()]
-    known = {alias: name for name, alias in CONTROLLERS.items()} | {name: name for name in CONTROLLERS}
-    unknown = [part for part in wanted if part != "*" and part.removeprefix("-") not in known]
-    if unknown:
-        raise UnknownController(f"{', '.join(unknown)}: not a controller; there is: {', '.join(CONTROLLERS)}")
-    switched_off = {known[part[1:]] for part in wanted if part.startswith("-")}
-    switched_on = {known[part] for part in wanted if part != "*" and not part.startswith("-")}
-    return ((set(CONTROLLERS) if "*" in wanted else set()) | switched_on) - switched_off
+_GC_THRESHOLD: Final = 10_000
 
 
 class App:
@@ -68,7 +47,8 @@ class App:
 
         Raises CredentialsError when the API server cannot even be looked for, OSError when the port is taken.
         """
-        gc.disable()
+        # Loading makes many objects and no garbage worth looking for.
+        gc.set_threshold(100_000)
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stopping.set)
@@ -124,9 +104,9 @@ class App:
         """Waits for the caches, then works: nothing is written from half a picture (ES-18)."""
         for reflector in self._reflectors:
             await reflector.synced.wait()
-        # What was loaded stays: the collector need not look at it, now or later.
+        # What was loaded stays: the collector need not look at it again.
         gc.freeze()
-        gc.enable()
+        gc.set_threshold(_GC_THRESHOLD)
         stores, config = self._stores, self._configuration
         self._log.info("caches synced", pods=len(stores.pods), services=len(stores.services), nodes=len(stores.nodes))
         writer = Writer(client, stores.slices, self._clock)
@@ -137,6 +117,7 @@ class App:
             self._clock,
             max_endpoints=config.max_endpoints_per_slice,
             batch_seconds=config.endpointslice_updates_batch_period,
+            grace_seconds=config.topology_grace_period,
         ).start()
         loop = Loop(controller, self._clock, QUEUE_NAME)
         await loop.run(config.concurrent_service_endpoint_syncs, self._stopping)
@@ -197,7 +178,7 @@ def _always(body: bytes) -> Callable[[web.Request], Awaitable[web.Response]]:
 
 
 async def _metrics(_: web.Request) -> web.Response:
-    return web.Response(body=metrics.render(), content_type="text/plain", charset="utf-8")
+    return web.Response(body=metrics.render(), headers={"Content-Type": "text/plain; version=0.0.4; charset=utf-8"})
 
 
 def run(configuration: Configuration) -> None:

@@ -10,6 +10,7 @@ from pydantic import ValidationError
 from pydantic.fields import FieldInfo
 
 from api.config import Configuration, parse_duration
+from api.controllers import UnknownController, chosen
 from controllers import __version__
 from controllers.planning.command import plan_command
 
@@ -77,10 +78,10 @@ def run(**flags: object) -> None:
 
     try:
         configuration = Configuration.model_validate(flags)
-        controllers = app.chosen(configuration.controllers)
+        controllers = chosen(configuration.controllers)
     except ValidationError as error:
         raise click.UsageError(_usage_errors(error)) from error
-    except app.UnknownController as error:
+    except UnknownController as error:
         raise click.UsageError(f"--controllers: {error}") from error
     if not controllers:
         raise click.UsageError(f"--controllers={configuration.controllers} leaves nothing to run")

@@ -44,9 +44,9 @@ def imports(source: str) -> set[str]:
 
 
 def breaches(module: str, source: str) -> list[str]:
-    """What a module imports against the rules; a package that has no rank yet is free, whoever adds it ranks it."""
+    """What a module imports against the rules; a package without a rank is a breach by itself."""
     here = layer(module)
-    found = []
+    found = [] if here in {*RANK, "__init__", None} else [f"{module} has no rank"]
     for name in sorted(imports(source)):
         there = layer(name)
         up = here in RANK and there in RANK and RANK[there] > RANK[here]

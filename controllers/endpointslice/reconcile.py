@@ -28,7 +28,7 @@ from controllers.model.objects import FAMILIES, EndpointSlice, Node, ObjectMeta,
 from controllers.model.plan import Notice, Writes
 from controllers.model.reasons import Reason
 from controllers.topology.capacity import Capacity
-from controllers.topology.hints import NOTHING, Memory, give, wants_proportional
+from controllers.topology.hints import NOTHING, Memory, follows_nodes, give
 
 NO_PORTS: Final[Group] = ()
 
@@ -158,7 +158,7 @@ def _reconcile_family(
             create = [placeholder]
 
     unchanged = [_in_order(each, key) for key, group in zip(groups, packed, strict=True) for each in group.unchanged]
-    before = _hinted_zones(existing) if wants_proportional(service) else {}
+    before = _hinted_zones(existing) if follows_nodes(service) else {}
     remembered = snapshot.hints.get(family, NOTHING)
     hints = give(service, family, snapshot.capacity, remembered, (create, update, unchanged), before)
     writes, suppressed = _finalise(snapshot, family, hints.create, hints.update, delete, time)
@@ -180,10 +180,10 @@ def _in_order(found: EndpointSlice, key: Group) -> EndpointSlice:
     return found if found.ports == key else replace(found, ports=key)
 
 
-def _hinted_zones(existing: list[EndpointSlice]) -> dict[Identity, str]:
-    """The zone that each endpoint's hint names so far."""
+def _hinted_zones(existing: list[EndpointSlice]) -> dict[Identity, tuple[str, ...]]:
+    """The zones that each endpoint's hints name so far."""
     return {
-        identity(endpoint): endpoint.hints.for_zones[0].name
+        identity(endpoint): tuple(zone.name for zone in endpoint.hints.for_zones)
         for each in existing
         for endpoint in each.endpoints
         if endpoint.hints is not None and endpoint.hints.for_zones

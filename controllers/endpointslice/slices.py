@@ -40,6 +40,11 @@ def labels_changed(found: EndpointSlice, service: Service) -> bool:
     return _unreserved(found.labels) != _unreserved(service.labels)
 
 
+def managed(found: EndpointSlice) -> bool:
+    """Whether the EndpointSlice controller manages the slice, ours or KCM's (ES-32.6)."""
+    return found.labels.get(names.MANAGED_BY_LABEL) == names.ENDPOINTSLICE_MANAGED_BY
+
+
 def owned(found: EndpointSlice, service: Service) -> bool:
     """Whether this very Service owns the slice, not an earlier one of the same name (ES-55)."""
     return any(

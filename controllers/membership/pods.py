@@ -32,7 +32,8 @@ def left_out_of_family(pod: Pod, node: Node | None, service: Service, family: st
     if node is None and not service.publish_not_ready:
         return Reason.NODE_NOT_FOUND
     if not addresses(pod, family):
-        return Reason.POD_ADDRESS_REFUSED if pod.refused_ips else Reason.POD_NO_ADDRESS_OF_FAMILY
+        refused = any((":" in text) is (family == "IPv6") for text in pod.refused_ips)
+        return Reason.POD_ADDRESS_REFUSED if refused else Reason.POD_NO_ADDRESS_OF_FAMILY
     return None
 
 

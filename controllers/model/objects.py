@@ -77,7 +77,9 @@ class ServicePort(Struct, frozen=True, gc=False):
 class Service(Struct, frozen=True, gc=False, kw_only=True):
     """What decides which Pods a Service selects and how their endpoints are published.
 
-    `created` is metadata.creationTimestamp (RFC 3339, UTC, whole seconds).
+    `created` is metadata.creationTimestamp (RFC 3339, UTC, whole seconds). `topology_mode` is KCM's annotation;
+    `adaptive` and `topology_floor` (ready endpoints for each zone) are our own, and `refused_annotations` say which of
+    those have no valid value.
     """
 
     namespace: str
@@ -93,6 +95,9 @@ class Service(Struct, frozen=True, gc=False, kw_only=True):
     ip_families: tuple[str, ...] = ()
     publish_not_ready: bool = False
     topology_mode: str = ""
+    adaptive: bool = False
+    topology_floor: int = 1
+    refused_annotations: tuple[str, ...] = ()
     traffic_distribution: str | None = None
 
 

@@ -37,4 +37,18 @@ class Reason(Enum):
     )
     TOPOLOGY_NO_ZONE = ("topology_no_zone", "a ready endpoint is on a Node without a zone label")
     TOPOLOGY_SWITCHED_OFF = ("topology_switched_off", "the annotation does not ask for it any more")
+    TOPOLOGY_NODES_INCOMPLETE = (
+        "topology_nodes_incomplete",
+        "more than 20 % of the ready Nodes have no zone label or no allocatable CPU",
+    )
+    TOPOLOGY_SINGLE_ZONE = ("topology_single_zone", "the ready Nodes are not in two zones at least")
+    TOPOLOGY_ZONES_UNCOVERED = (
+        "topology_zones_uncovered",
+        "there are too few ready endpoints for every zone: one endpoint can be hinted for 8 zones at most",
+    )
+    TOPOLOGY_OVERLOADED = (
+        "topology_overloaded",
+        "an endpoint is overloaded, because one endpoint can be hinted for 8 zones at most",
+    )
+    TOPOLOGY_ANNOTATION_INVALID = ("topology_annotation_invalid", "this is no valid value and counts as not set")
     NODE_NOT_FOUND = ("node_not_found", "the Pod's Node does not exist")

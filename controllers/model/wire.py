@@ -3,6 +3,7 @@
 Every list and object of the API may be `null` (the last bookmark of a streaming list has `"containers": null`).
 """
 
+import re
 from collections.abc import Callable
 from typing import Final, Generic, TypeVar
 
@@ -25,24 +26,32 @@ from controllers.model.objects import (
     ServicePort,
 )
 from controllers.model.quantity import nano
+from controllers.model.reasons import Reason
 
 _T = TypeVar("_T")
 _NULL: Final = (b"", b"null")
+_LONGEST_SHARED: Final = 2048
+_FLOOR: Final = re.compile("[1-9][0-9]?|100")
+# So much of a value that is not valid is repeated in an Event.
+_SHOWN: Final = 40
 
 
 class _Shared(Generic[_T]):
     """Makes one value per distinct JSON text, so that the replicas of a workload share it.
 
-    Forgets everything when `limit` is reached: that costs sharing, never correctness, and bounds the memory.
+    Keeps no text of more than 2 kB (it is hardly shared), and forgets everything when `limit` is reached: that costs
+    sharing, never correctness, and bounds the memory.
     """
 
-    def __init__(self, make: Callable[[bytes], _T], limit: int = 50_000) -> None:
+    def __init__(self, make: Callable[[bytes], _T], limit: int = 20_000) -> None:
         self._make = make
         self._limit = limit
         self._known: dict[bytes, _T] = {}
 
     def __call__(self, raw: Raw) -> _T:
         text = bytes(raw)
+        if len(text) > _LONGEST_SHARED:
+            return self._make(text)
         value = self._known.get(text)
         if value is None:
             if len(self._known) >= self._limit:
@@ -74,6 +83,8 @@ class WireMeta(Struct, rename="camel", gc=False):
 class _Annotations(Struct, gc=False):
     topology_hints: str | None = msgspec.field(default=None, name=names.TOPOLOGY_HINTS_ANNOTATION)
     topology_mode: str | None = msgspec.field(default=None, name=names.TOPOLOGY_MODE_ANNOTATION)
+    adaptive_mode: str | None = msgspec.field(default=None, name=names.ADAPTIVE_MODE_ANNOTATION)
+    topology_floor: str | None = msgspec.field(default=None, name=names.TOPOLOGY_FLOOR_ANNOTATION)
 
 
 class _ServiceMeta(WireMeta, rename="camel", gc=False):
@@ -231,6 +242,27 @@ def _topology_mode(annotations: _Annotations | None) -> str:
     return hints if hints is not None else annotations.topology_mode or ""
 
 
+def _adaptive_topology(annotations: _Annotations | None) -> tuple[bool, int, tuple[str, ...]]:
+    """Whether Adaptive hints are wanted, the floor, and what is said of annotations that count as not set."""
+    if annotations is None:
+        return False, 1, ()
+    mode, floor = annotations.adaptive_mode, annotations.topology_floor
+    refused = []
+    if mode not in (None, names.ADAPTIVE_MODE):
+        refused.append(_refused(names.ADAPTIVE_MODE_ANNOTATION, mode, names.ADAPTIVE_MODE))
+    count = 1
+    if floor is not None:
+        if _FLOOR.fullmatch(floor):
+            count = int(floor)
+        else:
+            refused.append(_refused(names.TOPOLOGY_FLOOR_ANNOTATION, floor, "a whole number from 1 to 100"))
+    return mode == names.ADAPTIVE_MODE, count, tuple(refused)
+
+
+def _refused(annotation: str, value: str | None, valid: str) -> str:
+    return f"{annotation}: {(value or '')[:_SHOWN]!r}: {Reason.TOPOLOGY_ANNOTATION_INVALID.text}; valid is {valid}"
+
+
 def _service_port(port: _ServicePort) -> ServicePort:
     target = port.port if port.target_port is None else port.target_port
     return ServicePort(port.name or "", port.protocol or "TCP", target, port.app_protocol)
@@ -239,6 +271,7 @@ def _service_port(port: _ServicePort) -> ServicePort:
 def service_from_wire(wire: WireService) -> Service:
     """The record of a Service, with the API server's defaults where a manifest leaves them out (ES-156)."""
     meta, spec = wire.metadata, wire.spec or _ServiceSpec()
+    adaptive, floor, refused = _adaptive_topology(meta.annotations)
     return Service(
         namespace=_strings[meta.namespace],
         name=meta.name,
@@ -254,6 +287,9 @@ def service_from_wire(wire: WireService) -> Service:
         ip_families=tuple(spec.ip_families or ()),
         publish_not_ready=bool(spec.publish_not_ready_addresses),
         topology_mode=_topology_mode(meta.annotations),
+        adaptive=adaptive,
+        topology_floor=floor,
+        refused_annotations=refused,
         traffic_distribution=spec.traffic_distribution,
     )
 

@@ -139,7 +139,7 @@ def _plan_service(service: Service, around: _Surroundings, taken: set[str], max_
         slices=managed,
         taken=taken,
         max_endpoints=max_endpoints,
-        capacity=capacity_of(around.nodes),
+        capacity=capacity_of(around.nodes, adaptive=service.adaptive),
     )
     made = reconcile(snapshot)
     writes = Writes(

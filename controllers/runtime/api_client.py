@@ -33,6 +33,7 @@ METADATA_ONLY: Final = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;
 _TRANSIENT: Final = (Throttled, ServerError, Unreachable)
 _REQUEST_SECONDS: Final = 30.0
 _LONGEST_RETRY_AFTER: Final = 30.0
+_RELOAD_SECONDS: Final = 5.0
 _BACKOFF: Final = wait_random_exponential(multiplier=0.2, max=3.0)
 
 
@@ -84,6 +85,7 @@ class ApiClient:
         self._headers = {"User-Agent": user_agent}
         self._session: aiohttp.ClientSession | None = None
         self._reloading = asyncio.Lock()
+        self._reloaded = -_RELOAD_SECONDS
 
     async def __aenter__(self) -> "ApiClient":
         await self._credentials.load()
@@ -161,13 +163,16 @@ class ApiClient:
         """One attempt; answers of 400 and above, and aiohttp's own errors, become ApiErrors."""
         if self._session is None:
             raise RuntimeError("the ApiClient is not open: use it as an async context manager")
-        headers = await self._credentials.headers()
+        try:
+            headers = await self._credentials.headers()
+        except CredentialsError as error:
+            raise Unauthorized(str(error)) from error
         headers["Accept"] = request.accept
         # A watch is not compressed: an event is small, and waits for no block to fill.
         headers["Accept-Encoding"] = "gzip" if idle is None else "identity"
         if request.body is not None:
             headers["Content-Type"] = request.content_type
-        code = "<error>"
+        counted = False
         try:
             async with self._session.request(
                 request.method,
@@ -181,22 +186,23 @@ class ApiClient:
                 timeout=aiohttp.ClientTimeout(total=total, sock_connect=10.0, sock_read=idle),
                 allow_redirects=False,
             ) as response:
-                code = str(response.status)
+                counted = True
+                metrics.REST_CLIENT_REQUESTS.labels(code=str(response.status), method=request.method).inc()
                 if response.status >= 400:
                     retry_after = response.headers.get("Retry-After")
                     raise error_for(response.status, await response.read(), str(request), retry_after)
                 yield response
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            if not counted:
+                metrics.REST_CLIENT_REQUESTS.labels(code="<error>", method=request.method).inc()
             raise Unreachable(f"{request}: {str(error) or type(error).__name__}") from error
-        finally:
-            metrics.REST_CLIENT_REQUESTS.labels(code=code, method=request.method).inc()
 
     async def _reload(self) -> None:
-        """Reads the credentials anew after a 401; concurrent requests wait for one reading."""
-        if self._reloading.locked():
-            async with self._reloading:
-                return
+        """Reads the credentials anew after a 401, but not again within seconds: who is refused stays so."""
         async with self._reloading:
+            if self._clock.now() < self._reloaded + _RELOAD_SECONDS:
+                return
+            self._reloaded = self._clock.now()
             try:
                 await self._credentials.load()
             except CredentialsError as error:

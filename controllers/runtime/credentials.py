@@ -16,6 +16,8 @@ from kubernetes.aio.client import Configuration
 from kubernetes.aio.config.config_exception import ConfigException
 from kubernetes.aio.config.kube_config import _cleanup_temp_files
 
+from controllers.telemetry.logs import bind
+
 
 class CredentialsError(Exception):
     """There is no usable configuration; the message says what was looked for and how to give one."""
@@ -78,8 +80,15 @@ class Credentials:
         return loader
 
     async def headers(self) -> dict[str, str]:
-        """The Authorization header of a request, refreshed when it is due; empty with a client certificate."""
-        settings = await self._configuration.auth_settings()
+        """The Authorization header of a request, refreshed when it is due; empty with a client certificate.
+
+        Raises CredentialsError.
+        """
+        try:
+            settings = await self._configuration.auth_settings()
+        except Exception as error:
+            # The hook reads files and runs plugins: what it raises is its own.
+            raise CredentialsError(f"cannot refresh the credentials: {error}") from error
         token = settings.get("BearerToken")
         # A mounted token may end in a newline, which no header may hold.
         return {"Authorization": str(token["value"]).strip()} if token else {}
@@ -101,6 +110,7 @@ def _exists(path: str) -> bool:
 def _ssl_context(configuration: Configuration) -> ssl.SSLContext:
     context = ssl.create_default_context(cafile=configuration.ssl_ca_cert or None)
     if not configuration.verify_ssl:
+        bind("controllers.runtime.credentials").warning("the API server's certificate is not verified, as configured")
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
     if configuration.cert_file:

@@ -44,7 +44,8 @@ class ApiError(Exception):
         super().__init__(message)
         self.status = status or Status()
         self.code = self.status.code
-        self.retry_after = retry_after or float(self.status.details.retry_after_seconds if self.status.details else 0)
+        asked = self.status.details.retry_after_seconds if self.status.details else 0
+        self.retry_after = max(retry_after or float(asked), 0.0)
 
     @property
     def version_from_the_future(self) -> bool:

@@ -5,6 +5,7 @@ five minutes; when the API server is slow, Events are dropped and counted.
 """
 
 import asyncio
+import contextlib
 from collections import OrderedDict
 from dataclasses import dataclass
 from typing import Final
@@ -14,7 +15,7 @@ import msgspec
 from controllers.model.plan import Notice
 from controllers.runtime.api_client import MERGE_PATCH, ApiClient
 from controllers.runtime.clock import Clock
-from controllers.runtime.errors import ApiError, NotFound
+from controllers.runtime.errors import AlreadyExists, ApiError, NotFound
 from controllers.telemetry import metrics
 from controllers.telemetry.logs import bind
 
@@ -116,7 +117,9 @@ class EventRecorder:
                 return
         name = f"{about.name[:_LONGEST_STEM].rstrip('-.')}.{int(now.timestamp() * 1e9):x}"
         body = msgspec.json.encode(self._event(name, about, notice, time))
-        await self._client.request("POST", path, body=body, attempts=2)
+        # There already: the answer to a first attempt was lost.
+        with contextlib.suppress(AlreadyExists):
+            await self._client.request("POST", path, body=body, attempts=2)
         self._recorded[(about, notice)] = _Recorded(name, 1)
         if len(self._recorded) > _REMEMBERED:
             self._recorded.popitem(last=False)

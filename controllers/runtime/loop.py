@@ -87,7 +87,7 @@ class Loop:
             controller.outdated(key)
             self._log.debug("plan was outdated, planning again", key=key, after=delay, error=str(error))
         except (ApiError, SyncError) as error:
-            delay = queue.retry(key)
+            delay = queue.retry(key, error.retry_after if isinstance(error, ApiError) else 0.0)
             controller.failed(key, queue.failures(key), str(error))
             self._log.warning("sync failed", key=key, retry_after=delay, error=str(error))
         except Exception as error:

@@ -69,10 +69,13 @@ class WorkQueue:
             heapq.heappush(self._delayed, (at, key))
             self._timer_changed.set()
 
-    def retry(self, key: str) -> float:
-        """Asks for a key that failed, after its back-off: 50 ms, doubled each time, 60 s at most. Returns the delay."""
+    def retry(self, key: str, at_least: float = 0.0) -> float:
+        """Asks for a key that failed, after its back-off: 50 ms, doubled each time, 60 s at most. Returns the delay.
+
+        `at_least` is for a server that has said how many seconds it wants to be left alone.
+        """
         failures = self._failures[key] = self._failures.get(key, 0) + 1
-        delay: float = min(self._base * 2.0 ** min(failures - 1, 32), self._longest)
+        delay: float = min(max(self._base * 2.0 ** min(failures - 1, 32), at_least), self._longest)
         self.add_after(key, delay)
         return delay
 

@@ -1,11 +1,11 @@
 """Which Services does a change concern? Pure look-ups: they choose keys, and never decide what is written (ES-23)."""
 
-from collections.abc import Iterable
 from typing import Final
 
 from msgspec.structs import replace
 
 from api import names
+from controllers.endpointslice.slices import managed
 from controllers.model.objects import EndpointSlice, Node, Pod, Service
 from controllers.runtime.store import PodStore, ServiceStore
 
@@ -60,18 +60,9 @@ def services_of_node(old: Node | None, new: Node | None, pods: PodStore, service
 
 def services_of_slice(old: EndpointSlice | None, new: EndpointSlice | None) -> set[str]:
     """The Services whose slice somebody else has changed: ours before or after, under its old and its new label."""
-    ours = [each for each in (old, new) if each is not None and _managed(each)]
+    ours = [each for each in (old, new) if each is not None and managed(each)]
     return {
         key_of(each.metadata.namespace, each.labels[names.SERVICE_NAME_LABEL])
         for each in ours
         if each.labels.get(names.SERVICE_NAME_LABEL)
     }
-
-
-def _managed(each: EndpointSlice) -> bool:
-    return each.labels.get(names.MANAGED_BY_LABEL) == names.ENDPOINTSLICE_MANAGED_BY
-
-
-def managed_slices(found: Iterable[EndpointSlice]) -> list[EndpointSlice]:
-    """Those that the EndpointSlice controller manages (ES-32.6)."""
-    return [each for each in found if _managed(each)]

@@ -7,6 +7,7 @@ from typing import Final
 
 from api import names
 from controllers.endpointslice.reconcile import Plan, Snapshot, reconcile
+from controllers.endpointslice.slices import managed
 from controllers.membership.trigger_time import Seen
 from controllers.model.objects import EndpointSlice, Node, Pod, Service
 from controllers.model.plan import Notice, Writes
@@ -22,10 +23,13 @@ from controllers.runtime.store import NodeStore, PodStore, ServiceStore, SliceSt
 from controllers.runtime.writer import Outdated, Writer
 from controllers.telemetry import metrics
 from controllers.topology.capacity import Capacity, Nodes
+from controllers.topology.held import HeldNodes
 from controllers.topology.hints import NOTHING, Memory, concerned
 
 NAME: Final = "endpointslice-controller"
 QUEUE_NAME: Final = "endpoint_slice"
+# No Service's key: it asks for the Nodes to be let go of whose grace period is over.
+_HELD_NODES: Final = "held-nodes"
 _NAMED_PODS: Final = 5
 
 
@@ -51,15 +55,19 @@ class SliceController:
         *,
         max_endpoints: int,
         batch_seconds: float,
+        grace_seconds: float = 60.0,
     ) -> None:
-        self._stores, self._writer, self._recorder = stores, writer, recorder
+        self._stores, self._writer, self._recorder, self._clock = stores, writer, recorder, clock
         self._max_endpoints, self._batch_seconds = max_endpoints, batch_seconds
         self._queue = WorkQueue(clock, added=metrics.QUEUE_ADDS.labels(name=QUEUE_NAME).inc)
         self._seen: dict[str, Seen] = {}
         self._hints: dict[str, dict[str, Memory]] = {}
         self._capacity_sums = Nodes()
-        self._capacity = Capacity(unusable=Reason.TOPOLOGY_NODE_INFORMATION)
+        self._capacity = self._capacity_sums.capacity()
+        self._held = HeldNodes(grace_seconds)
+        self._held_capacity = self._held.capacity()
         self._told: dict[str, tuple[str, ...]] = {}
+        self._told_annotations: dict[str, tuple[str, ...]] = {}
         self._metrics = SliceMetrics(max_endpoints)
 
     def start(self) -> Controller:
@@ -70,32 +78,57 @@ class SliceController:
         self._stores.slices.subscribe(self._slice_changed)
         for node in self._stores.nodes.all():
             self._capacity_sums.change(None, node)
-        self._capacity = self._capacity_sums.capacity()
+            self._held.change(None, node, self._clock.now())
+        self._capacity, self._held_capacity = self._capacity_sums.capacity(), self._held.capacity()
         for service in self._stores.services.all():
             self._queue.add(routes.key_of(service.namespace, service.name))
         return Controller(NAME, self._queue, self.sync, self._failed, self._succeeded, self._outdated)
 
     def _service_changed(self, old: Service | None, new: Service | None) -> None:
-        for key in routes.service_of_service(old, new):
+        for key in sorted(routes.service_of_service(old, new)):
             self._queue.add(key)
 
     def _pod_changed(self, old: Pod | None, new: Pod | None) -> None:
-        for key in routes.services_of_pod(old, new, self._stores.services):
+        for key in sorted(routes.services_of_pod(old, new, self._stores.services)):
             self._queue.add_after(key, self._batch_seconds)
 
     def _node_changed(self, old: Node | None, new: Node | None) -> None:
-        for key in routes.services_of_node(old, new, self._stores.pods, self._stores.services):
+        for key in sorted(routes.services_of_node(old, new, self._stores.pods, self._stores.services)):
             self._queue.add_after(key, self._batch_seconds)
+        now = self._clock.now()
         self._capacity_sums.change(old, new)
-        capacity = self._capacity_sums.capacity()
-        if capacity != self._capacity:
-            self._capacity = capacity
-            for key, families in self._hints.items():
-                if any(concerned(memory, capacity) for memory in families.values()):
-                    self._queue.add(key)
+        self._held.change(old, new, now)
+        due = self._held.next_due()
+        if due is not None:
+            self._queue.add_after(_HELD_NODES, due - now)
+        self._capacity_changed()
+
+    def _capacity_changed(self) -> None:
+        """Asks for the Services whose hints, given or refused, the zones' new capacity concerns."""
+        before = self._capacity, self._held_capacity
+        self._capacity, self._held_capacity = self._capacity_sums.capacity(), self._held.capacity()
+        if (self._capacity, self._held_capacity) == before:
+            return
+        for key in self._hints:
+            self._ask_if_concerned(key)
+
+    def _ask_if_concerned(self, key: str) -> None:
+        for memory in self._hints.get(key, {}).values():
+            if concerned(memory, self._held_capacity if memory.adaptive is not None else self._capacity):
+                self._queue.add(key)
+                return
+
+    def _let_go(self) -> None:
+        """Nodes whose grace period is over count no more."""
+        now = self._clock.now()
+        self._held.expire(now)
+        due = self._held.next_due()
+        if due is not None:
+            self._queue.add_after(_HELD_NODES, due - now)
+        self._capacity_changed()
 
     def _slice_changed(self, old: EndpointSlice | None, new: EndpointSlice | None) -> None:
-        for key in routes.services_of_slice(old, new):
+        for key in sorted(routes.services_of_slice(old, new)):
             self._queue.add_after(key, max(routes.SLICE_DELAY_SECONDS, self._batch_seconds))
 
     async def sync(self, key: str) -> None:
@@ -103,18 +136,25 @@ class SliceController:
 
         Raises Outdated, ApiError, or SyncError when a Pod's Node does not exist (ES-38).
         """
+        if key == _HELD_NODES:
+            self._let_go()
+            return
         namespace, name = routes.split_key(key)
         service = self._stores.services.get(namespace, name)
         if service is None:
             self._forget(key)
             return
-        plan = reconcile(self._snapshot(service, key))
+        snapshot = self._snapshot(service, key)
+        plan = reconcile(snapshot)
         self._metrics.planned(key, service, plan)
         self._warn(key, service, plan)
         await self._carry_out(plan)
         self._metrics.written(service, plan)
         if self._stores.services.get(namespace, name) is not None:
             self._remember(key, service, plan)
+            if snapshot.capacity != self._capacity_for(service):
+                # Nodes changed while the plan was carried out, when there was no memory of it to be asked.
+                self._ask_if_concerned(key)
         missing = sorted({left.pod.node_name for left in plan.left_out if left.reason is Reason.NODE_NOT_FOUND})
         if missing:
             raise SyncError(f"Pods are left out because their Nodes do not exist: {', '.join(map(repr, missing))}")
@@ -138,13 +178,16 @@ class SliceController:
             service=service,
             pods=stores.pods.selected_by(service.namespace, service.selector) if service.selector else (),
             nodes=stores.nodes.by_name(),
-            slices=routes.managed_slices(stores.slices.of_service(service.namespace, service.name)),
+            slices=[each for each in stores.slices.of_service(service.namespace, service.name) if managed(each)],
             taken=stores.slices.names(service.namespace),
             seen=self._seen.get(key),
             max_endpoints=self._max_endpoints,
-            capacity=self._capacity,
+            capacity=self._capacity_for(service),
             hints=self._hints.get(key, {}),
         )
+
+    def _capacity_for(self, service: Service) -> Capacity:
+        return self._held_capacity if service.adaptive else self._capacity
 
     async def _carry_out(self, plan: Plan) -> None:
         """Families at the same time, since none depends on another (ES-54); what has no family, last (ES-75)."""
@@ -158,7 +201,8 @@ class SliceController:
         _raise_together([outcome for outcome in outcomes if outcome is not None])
 
     def _warn(self, key: str, service: Service, plan: Plan) -> None:
-        """One Warning per change for Pods whose address no slice may hold."""
+        """One Warning per change for annotations that are not valid, and for Pods whose address no slice may hold."""
+        self._warn_annotations(key, service.refused_annotations if plan.not_synced is None else (), service)
         refused = tuple(sorted({left.pod.name for left in plan.left_out if left.reason is Reason.POD_ADDRESS_REFUSED}))
         if refused == self._told.get(key, ()):
             return
@@ -166,6 +210,14 @@ class SliceController:
         if refused:
             self._told[key] = refused
             self._warn_refused(service, refused)
+
+    def _warn_annotations(self, key: str, refused: tuple[str, ...], service: Service) -> None:
+        for text in refused:
+            if text not in self._told_annotations.get(key, ()):
+                self._recorder.record(_regarding(service), Notice("Warning", names.REASON_INVALID_ANNOTATION, text))
+        self._told_annotations.pop(key, None)
+        if refused:
+            self._told_annotations[key] = refused
 
     def _warn_refused(self, service: Service, pods: tuple[str, ...]) -> None:
         shown = ", ".join(pods[:_NAMED_PODS]) + (
@@ -179,6 +231,7 @@ class SliceController:
         self._seen.pop(key, None)
         self._hints.pop(key, None)
         self._told.pop(key, None)
+        self._told_annotations.pop(key, None)
         self._metrics.forget(key)
 
     def _succeeded(self, key: str) -> None:
@@ -210,4 +263,5 @@ def _raise_together(failures: list[BaseException]) -> None:
     if len(texts) == 1:
         raise failures[0]
     kind = Outdated if all(isinstance(failure, Outdated) for failure in failures) else ApiError
-    raise kind(f"[{', '.join(texts)}]")
+    wait = max(failure.retry_after for failure in failures if isinstance(failure, ApiError))
+    raise kind(f"[{', '.join(texts)}]", retry_after=wait)

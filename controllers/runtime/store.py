@@ -72,7 +72,10 @@ class Store(Generic[R]):
 
     def drop(self, record: R) -> None:
         """Forgets the object."""
-        namespace, name = self._key(record)
+        self.drop_named(*self._key(record))
+
+    def drop_named(self, namespace: str, name: str, uid: str = "") -> None:
+        """Forgets the object of this name; where names are used again, only if it is the one with this uid."""
         names = self._by_namespace.get(namespace)
         old = names.pop(name, None) if names is not None else None
         if names is not None and not names:
@@ -245,11 +248,14 @@ class SliceStore(Store[EndpointSlice]):
         super().put(record)
 
     def drop(self, record: EndpointSlice) -> None:
-        self._deleted.discard(record.metadata.uid)
-        old = self.get(*self._key(record))
+        self.drop_named(record.metadata.namespace, record.metadata.name, record.metadata.uid)
+
+    def drop_named(self, namespace: str, name: str, uid: str = "") -> None:
+        self._deleted.discard(uid)
+        old = self.get(namespace, name)
         # Deleted and made again under the same name: the news is about the one before.
-        if old is not None and old.metadata.uid == record.metadata.uid:
-            super().drop(record)
+        if old is not None and old.metadata.uid == uid:
+            super().drop_named(namespace, name)
 
     def written_by_us(self, record: EndpointSlice) -> None:
         """Takes note of a write that the API server has confirmed: no news to anybody."""
@@ -264,6 +270,9 @@ class SliceStore(Store[EndpointSlice]):
         with self._quietly():
             self.drop(record)
         self._deleted.add(record.metadata.uid)
+        if self._listed is not None:
+            # The list may be older than the deletion: news from before it may still come.
+            self._deleted_but_listed.add(record.metadata.uid)
 
     @contextmanager
     def _quietly(self) -> Iterator[None]:
@@ -308,7 +317,8 @@ class SliceStore(Store[EndpointSlice]):
 
 
 def _version(record: EndpointSlice) -> int:
-    return int(record.metadata.resource_version or 0)
+    text = record.metadata.resource_version
+    return int(text) if text.isdecimal() else 0
 
 
 K1 = TypeVar("K1")

@@ -54,8 +54,8 @@ class Sink(Protocol[R_contra]):
         """An object as it now is."""
         ...
 
-    def drop(self, record: R_contra) -> None:
-        """An object as it last was."""
+    def drop_named(self, namespace: str, name: str, uid: str) -> None:
+        """An object that has gone."""
         ...
 
     def begin_list(self) -> None:
@@ -209,10 +209,10 @@ class Reflector(Generic[R]):
             self._sink.put(record)
 
     def _record(self, item: Any) -> R | None:  # noqa: ANN401
-        """The record, or None: what the wire type leaves undecoded (labels, ports) may be malformed, too."""
+        """The record, or None: whatever is wrong with one object must not stop the others."""
         try:
             return self._kind.record(item)
-        except msgspec.MsgspecError as error:
+        except Exception as error:
             meta = item.metadata
             self._skip(Malformed(self._kind.name, meta.namespace, meta.name, meta.uid, str(error)))
             return None
@@ -256,9 +256,9 @@ class Reflector(Generic[R]):
         if event.type in ("ADDED", "MODIFIED"):
             self._put(event.object)
         elif event.type == "DELETED":
-            record = self._record(event.object)
-            if record is not None:
-                self._sink.drop(record)
+            self._sink.drop_named(
+                event.object.metadata.namespace, event.object.metadata.name, event.object.metadata.uid
+            )
         elif event.type == "ERROR":
             self._odd_event(line, None)
         self._version = version or self._version
@@ -269,16 +269,19 @@ class Reflector(Generic[R]):
         if raw.type == "ERROR":
             status = msgspec.json.decode(raw.object, type=Status)
             raise error_for(status.code or 500, bytes(raw.object), f"watch {self._kind.path}")
-        self._version = self._report(raw.object, error) or self._version
+        meta = self._report(raw.object, error)
+        if raw.type == "DELETED":
+            self._sink.drop_named(meta.namespace, meta.name, meta.uid)
+        self._version = meta.resource_version or self._version
 
-    def _report(self, raw: Raw, error: msgspec.MsgspecError | None) -> str:
-        """Says which object is skipped, as far as that can be read; returns its resourceVersion."""
+    def _report(self, raw: Raw, error: msgspec.MsgspecError | None) -> "_Meta":
+        """Says which object is skipped, as far as that can be read; returns that."""
         try:
             meta = msgspec.json.decode(raw, type=_Identified).metadata
         except msgspec.MsgspecError:
             meta = _Meta()
         self._skip(Malformed(self._kind.name, meta.namespace, meta.name, meta.uid, str(error)))
-        return meta.resource_version
+        return meta
 
     def _skip(self, found: Malformed) -> None:
         self._decode_errors.inc()

@@ -2,6 +2,8 @@
 
 Every request names what it means: a create its name, an update and a delete the uid and resourceVersion they were
 planned from. So nothing is overwritten unseen, and a request that is sent twice does nothing the second time.
+
+A write is tried once: its slot is free for other Services while the queue waits for this one's next turn.
 """
 
 import asyncio
@@ -87,7 +89,9 @@ class Writer:
     async def _create(self, new: EndpointSlice) -> None:
         namespace, name = new.metadata.namespace, new.metadata.name
         try:
-            answer = await self._client.request("POST", _path(namespace), body=self._encode(new), accept=METADATA_ONLY)
+            answer = await self._client.request(
+                "POST", _path(namespace), body=self._encode(new), accept=METADATA_ONLY, attempts=1
+            )
         except AlreadyExists as error:
             await self._reread(namespace, name)
             raise Outdated(str(error), status=error.status) from error
@@ -101,7 +105,7 @@ class Writer:
         namespace, name = new.metadata.namespace, new.metadata.name
         try:
             answer = await self._client.request(
-                "PUT", _path(namespace, name), body=self._encode(new), accept=METADATA_ONLY
+                "PUT", _path(namespace, name), body=self._encode(new), accept=METADATA_ONLY, attempts=1
             )
         except (Conflict, NotFound) as error:
             await self._reread(namespace, name)
@@ -114,7 +118,7 @@ class Writer:
         body = {"kind": "DeleteOptions", "apiVersion": "v1", "preconditions": preconditions}
         try:
             answer = await self._client.request(
-                "DELETE", _path(found.namespace, found.name), body=msgspec.json.encode(body)
+                "DELETE", _path(found.namespace, found.name), body=msgspec.json.encode(body), attempts=1
             )
         except NotFound:
             self._store.deleted_by_us(doomed)

@@ -19,10 +19,6 @@ class Bound(logging.LoggerAdapter[logging.Logger]):
         values = {**(self.extra or {}), **kwargs}
         return msg, {"extra": {"values": values}, "exc_info": exc_info}
 
-    def bound(self, **values: object) -> "Bound":
-        """The same logger with more values bound."""
-        return Bound(self.logger, {**(self.extra or {}), **values})
-
 
 def bind(name: str, **values: object) -> Bound:
     """The logger of a module; `values` come with every line."""

@@ -78,11 +78,11 @@ def assign(
     update: Sequence[EndpointSlice],
     unchanged: Sequence[EndpointSlice],
     wanted: Mapping[str, Share],
-    before: Mapping[Identity, str],
+    before: Mapping[Identity, tuple[str, ...]],
 ) -> Assigned | Refused:
     """Gives every ready endpoint that is written anyway a zone (ES-104 ... ES-106).
 
-    `before` is the zone that an endpoint's hint named until now. Slices are not changed in place.
+    `before` are the zones that an endpoint's hints named until now. Slices are not changed in place.
     """
     spare = sum(1 for _ in _ready((*create, *update, *unchanged))) - sum(share.minimum for share in wanted.values())
     bad, totals = _keep(unchanged, wanted, spare)
@@ -153,7 +153,7 @@ def _moves(totals: Mapping[str, int], wanted: Mapping[str, Share]) -> dict[str, 
 
 
 def _choose(
-    giver: str, receivers: Counter[str], written: Sequence[EndpointSlice], before: Mapping[Identity, str]
+    giver: str, receivers: Counter[str], written: Sequence[EndpointSlice], before: Mapping[Identity, tuple[str, ...]]
 ) -> dict[Identity, str]:
     """Which endpoints of a zone serve others: those that did so before, then the first by identity, while there are
     any.
@@ -162,7 +162,7 @@ def _choose(
     left = Counter(receivers)
     chosen: dict[Identity, str] = {}
     for each in candidates:
-        zone = before.get(each, giver)
+        zone = before.get(each, (giver,))[0]
         if left[zone] > 0:
             left[zone] -= 1
             chosen[each] = zone

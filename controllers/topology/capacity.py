@@ -8,6 +8,8 @@ from msgspec import Struct
 from controllers.model.objects import Node
 from controllers.model.reasons import Reason
 
+# Adaptive hints ignore nodes without a zone or CPU while they are no larger a share of the nodes that count.
+TOLERATED_INCOMPLETE: Final = 0.2
 _NANO_PER_MILLI: Final = 10**6
 
 
@@ -45,6 +47,17 @@ class Nodes:
         """The zones' shares, unless a node that counts lacks a zone or CPU, or all are in one zone (ES-97, ES-98)."""
         if self._incomplete or len(self._nano_cpu) < 2:
             return Capacity(unusable=Reason.TOPOLOGY_NODE_INFORMATION)
+        return self._shares()
+
+    def adaptive_capacity(self) -> Capacity:
+        """The same for Adaptive hints: a few nodes without a zone or CPU are ignored."""
+        if self._incomplete > TOLERATED_INCOMPLETE * (self._incomplete + sum(self._count.values())):
+            return Capacity(unusable=Reason.TOPOLOGY_NODES_INCOMPLETE)
+        if len(self._nano_cpu) < 2:
+            return Capacity(unusable=Reason.TOPOLOGY_SINGLE_ZONE)
+        return self._shares()
+
+    def _shares(self) -> Capacity:
         milli = {zone: _up(nano) for zone, nano in sorted(self._nano_cpu.items())}
         total = _up(sum(self._nano_cpu.values()))
         return Capacity({zone: cpu / total for zone, cpu in milli.items()})
@@ -55,9 +68,9 @@ def _up(nano: int) -> int:
     return -(-nano // _NANO_PER_MILLI)
 
 
-def capacity_of(nodes: Mapping[str, Node]) -> Capacity:
-    """The capacity of nodes that are all there at once."""
+def capacity_of(nodes: Mapping[str, Node], *, adaptive: bool = False) -> Capacity:
+    """The capacity of nodes that are all there at once, for KCM's or for Adaptive hints."""
     sums = Nodes()
     for node in nodes.values():
         sums.change(None, node)
-    return sums.capacity()
+    return sums.adaptive_capacity() if adaptive else sums.capacity()

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Final
 
 from e2e.cluster.local import ControlPlane
-from e2e.cluster.process import Process
+from e2e.cluster.process import Process, free_port
 from e2e.cluster.product import spawn_sliceplane
 
 _TICKS: Final = os.sysconf("SC_CLK_TCK")
@@ -25,7 +25,7 @@ def _kcm(plane: ControlPlane) -> Process:
 
 
 def _sliceplane(plane: ControlPlane) -> Process:
-    return spawn_sliceplane(plane, "--metrics-bind-address=0")
+    return spawn_sliceplane(plane, f"--metrics-bind-address=127.0.0.1:{free_port()}")
 
 
 KCM: Final = Contender("kube-controller-manager", _kcm)

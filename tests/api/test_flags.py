@@ -7,6 +7,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from api.config import Configuration
+from api.controllers import chosen
 from controllers import app, cli
 from controllers.runtime.credentials import CredentialsError
 
@@ -39,6 +40,8 @@ def test_defaults(started: list[Configuration]) -> None:
         ("--max-endpoints-per-slice=1000", "max_endpoints_per_slice", 1000),
         ("--endpointslice-updates-batch-period=1m500ms", "endpointslice_updates_batch_period", 60.5),
         ("--endpointslice-updates-batch-period=0", "endpointslice_updates_batch_period", 0.0),
+        ("--topology-grace-period=1m30s", "topology_grace_period", 90.0),
+        ("--topology-grace-period=0", "topology_grace_period", 0.0),
         ("--kube-api-qps=20", "kube_api_qps", 20.0),
         ("--kube-api-burst=40", "kube_api_burst", 40),
         ("--leader-elect=false", "leader_elect", False),
@@ -98,11 +101,14 @@ def test_wrong_flag_is_named_and_nothing_starts(started: list[Configuration], fl
         ("-endpointslice-controller", set()),
         ("*,-endpointslice-controller", set()),
         ("-endpointslice,*", set()),
+        ("endpointslice-controller,-endpointslice-controller", ALL),
+        ("*,-endpoints-controller,-service-cidr-controller", ALL),
+        ("*,-endpointslice-controller,-node-ipam-controller", set()),
         ("", set()),
     ],
 )
 def test_choice_of_controllers(text: str, expected: set[str]) -> None:
-    assert app.chosen(text) == expected
+    assert chosen(text) == expected
 
 
 def test_useless_configuration_is_told_without_a_trace(monkeypatch: pytest.MonkeyPatch) -> None:

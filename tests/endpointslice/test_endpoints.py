@@ -198,8 +198,8 @@ def test_why_pods_are_left_out() -> None:
         ("pod-001", "pod_no_address_of_family", "IPv6"),
         ("pod-002", "pod_finished", ""),
         ("pod-003", "pod_no_ip", ""),
-        ("pod-004", "pod_address_refused", "IPv4"),
         ("pod-004", "pod_address_refused", "IPv6"),
+        ("pod-004", "pod_no_address_of_family", "IPv4"),
     ]
 
 

@@ -81,10 +81,15 @@ def test_reasons_have_stable_labels_and_a_text() -> None:
         "pod_no_ip",
         "service_external_name",
         "service_no_selector",
+        "topology_annotation_invalid",
         "topology_no_zone",
         "topology_node_information",
+        "topology_nodes_incomplete",
         "topology_overload",
+        "topology_overloaded",
+        "topology_single_zone",
         "topology_switched_off",
         "topology_too_few_endpoints",
+        "topology_zones_uncovered",
     ]
     assert all(reason.text[0].islower() and not reason.text.endswith(".") for reason in Reason)

@@ -8,12 +8,12 @@ from typing import Any, Final
 import msgspec
 
 from controllers.endpointslice.reconcile import Plan, Snapshot, reconcile
+from controllers.endpointslice.slices import managed
 from controllers.membership.trigger_time import Seen
 from controllers.model import wire
 from controllers.model.objects import EndpointSlice, Service
 from controllers.model.reasons import Reason
 from controllers.model.selectors import matches
-from controllers.runtime.routes import managed_slices
 from controllers.topology.capacity import capacity_of
 from controllers.topology.hints import Memory, wants_proportional
 from tests.builders import apply
@@ -84,7 +84,7 @@ def _snapshot(
         service=service,
         pods=[pod for pod in pods if matches(service.selector, pod.labels)],
         nodes={node.name: node for node in nodes},
-        slices=managed_slices(found),
+        slices=[each for each in found if managed(each)],
         taken={each.name for each in found},
         seen=seen,
         max_endpoints=limit,

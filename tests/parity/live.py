@@ -87,11 +87,14 @@ def _move(plane: Plane, before: World | None, moment: Moment, world: World) -> N
         plane.edit(found[int(place * len(found))], edit)
 
 
-def _compared(slices: list[Object], packing: bool) -> Object:
+def _compared(slices: list[Object], packing: bool, topology: bool) -> Object:
     """What must be equal on both: with small slices, a free choice between equals leads to other sizes later.
 
     Of hints it is how many ready endpoints are for how many zones: which zone gets one more is free between equals.
     """
+    if topology:
+        # KCM writes slices anew for their hints at every sync, without a trigger time (D-8).
+        slices = [_untimed(each) for each in slices]
     found = normal(without_hints(slices))
     for family in ("IPv4", "IPv6"):
         zones = counts(slices, family)
@@ -100,12 +103,19 @@ def _compared(slices: list[Object], packing: bool) -> Object:
     return found if packing else {group: {"endpoints": parts["endpoints"]} for group, parts in found.items()}
 
 
+def _untimed(found: Object) -> Object:
+    annotations = {
+        k: v for k, v in found["metadata"].get("annotations", {}).items() if k != names.TRIGGER_TIME_ANNOTATION
+    }
+    return {**found, "metadata": {**found["metadata"], "annotations": annotations}}
+
+
 def _settled(ours: Plane, theirs: Plane, world: World, packing: bool) -> str:
     """Waits until both agree and stay so for a moment, or patience ends; returns the difference that is left."""
     agreed = 0
     deadline = time.monotonic() + PATIENCE_SECONDS
     while True:
-        found = difference(_compared(ours.slices(world), packing), _compared(theirs.slices(world), packing))
+        found = difference(*(_compared(plane.slices(world), packing, world.topology) for plane in (ours, theirs)))
         agreed = 0 if found else agreed + 1
         if agreed == 2 or time.monotonic() > deadline:
             return found

@@ -4,6 +4,7 @@ import pytest
 from msgspec.structs import replace
 
 from api.names import ENDPOINTSLICE_MANAGED_BY, MANAGED_BY_LABEL, SERVICE_NAME_LABEL
+from controllers.endpointslice.slices import managed
 from controllers.model.objects import EndpointSlice, Labels, Node, Pod
 from controllers.runtime import routes
 from controllers.runtime.store import PodStore, ServiceStore
@@ -37,6 +38,7 @@ def services() -> ServiceStore:
         pytest.param(BEFORE, replace(BEFORE, terminating=True), "a b both", id="terminating"),
         pytest.param(BEFORE, replace(BEFORE, ipv4=("10.9.9.9",)), "a b both", id="address"),
         pytest.param(BEFORE, replace(BEFORE, node_name="node-2"), "a b both", id="node"),
+        pytest.param(BEFORE, replace(BEFORE, phase="Succeeded"), "a b both", id="phase"),
         pytest.param(BEFORE, NOBODY, "a b both", id="leaves-all"),
         pytest.param(None, NOBODY, "", id="selected-by-none"),
         pytest.param(None, replace(BEFORE, labels=Labels(a="2")), "", id="other-value"),
@@ -102,4 +104,4 @@ def test_keys_are_there_and_back() -> None:
 
 def test_only_our_slices_are_ours() -> None:
     found = [labelled(OURS, "s"), labelled(THEIRS, "s"), labelled(None, "s")]
-    assert routes.managed_slices(found) == found[:1]
+    assert [each for each in found if managed(each)] == found[:1]

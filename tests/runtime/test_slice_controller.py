@@ -1,12 +1,13 @@
 """The EndpointSlice controller's shell: what it remembers, says and counts around a plan (D-6, D-7, ES-32, ES-91)."""
 
+import asyncio
 from typing import Any
 
 import pytest
 from msgspec.structs import replace
 
-from api.names import REASON_PODS_LEFT_OUT, SERVICE_NAME_LABEL, TRIGGER_TIME_ANNOTATION
-from controllers.model.objects import EndpointSlice, Node
+from api.names import REASON_PODS_LEFT_OUT, REASON_UPDATE_FAILED, SERVICE_NAME_LABEL, TRIGGER_TIME_ANNOTATION
+from controllers.model.objects import EndpointSlice, Node, Service
 from controllers.model.plan import Notice, Writes
 from controllers.runtime.errors import ApiError, ServerError
 from controllers.runtime.loop import Controller, SyncError
@@ -96,6 +97,80 @@ async def test_missing_node_is_an_error_after_the_writes_es_38(
     with pytest.raises(SyncError, match="'gone'"):
         await controller.sync("ns/s")
     assert [len(each.endpoints) for each in hands.sent] == [1]
+
+
+@pytest.fixture
+def dual(stores: Stores) -> Service:
+    """A dual-stack Service `dual` beside `s`, with the same Pod."""
+    made = service(name="dual", ip_families=("IPv4", "IPv6"))
+    stores.services.put(made)
+    stores.pods.put(pod(1, ipv6=("fd00::1",)))
+    return made
+
+
+async def test_families_are_written_at_the_same_time_es_54(
+    controller: Controller, dual: Service, hands: Hands, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A write returns only when both families' writes have begun."""
+    meeting, apply = asyncio.Barrier(2), hands.apply
+
+    async def meet(writes: Writes) -> None:
+        await meeting.wait()
+        await apply(writes)
+
+    monkeypatch.setattr(hands, "apply", meet)
+    async with asyncio.timeout(10):
+        await controller.sync("ns/dual")
+    assert sorted(each.address_type for each in hands.sent) == ["IPv4", "IPv6"]
+
+
+async def test_failure_of_one_family_does_not_stop_the_other_es_54(
+    controller: Controller, dual: Service, hands: Hands, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    apply = hands.apply
+
+    async def refuse(writes: Writes) -> None:
+        if any(each.address_type == "IPv4" for each in writes.create):
+            raise ServerError("down")
+        await apply(writes)
+
+    monkeypatch.setattr(hands, "apply", refuse)
+    with pytest.raises(ServerError):
+        await controller.sync("ns/dual")
+    assert [each.address_type for each in hands.sent] == ["IPv6"]
+
+
+async def test_failure_is_told_and_counted_d_2(controller: Controller, hands: Hands) -> None:
+    counter = metrics.SYNCS.labels(result="error")._value
+    before = counter.get()
+    controller.failed("ns/s", 1, "no way")
+    (event,) = hands.events
+    assert (event.type, event.reason) == ("Warning", REASON_UPDATE_FAILED)
+    assert event.message.endswith("for Service ns/s: no way")
+    assert counter.get() == before + 1
+
+
+@pytest.mark.parametrize(
+    "change", [{"nano_cpu": 9 * 10**9}, {"control_plane": True}], ids=["cpu", "control-plane-label"]
+)
+async def test_shares_of_cpu_that_change_ask_for_hinted_services(
+    controller: Controller, stores: Stores, change: dict[str, Any]
+) -> None:
+    """Neither readiness nor zone of the Node changes; a Service without hints is not asked for."""
+    nodes = [Node(f"node-{zone}", f"zone-{zone}", nano_cpu=10**9) for zone in "ab"]
+    for number, each in enumerate((*nodes, *nodes)):
+        stores.nodes.put(each)
+        stores.pods.put(pod(number, node_name=each.name))
+    stores.nodes.drop(Node("node-1", "zone-a"))
+    stores.services.put(service(topology_mode="Auto"))
+    stores.services.put(service(name="plain"))
+    while len(controller.queue):
+        key, _ = await controller.queue.get() or ("", 0.0)
+        await controller.sync(key)
+        controller.queue.done(key)
+    stores.nodes.put(replace(nodes[0], **change))
+    assert len(controller.queue) == 1
+    assert await controller.queue.get() == ("ns/s", 0.0)
 
 
 async def test_refused_address_is_told_once_and_counted(controller: Controller, hands: Hands, stores: Stores) -> None:

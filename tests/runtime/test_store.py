@@ -2,13 +2,16 @@
 
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
+from api.names import TOPOLOGY_MODE_ANNOTATION
 from controllers.model.objects import Labels, Node, Pod, Service
 from controllers.model.selectors import matches
+from controllers.model.wire import WireService, service_from_wire
 from controllers.runtime.store import NodeStore, PodStore, ServiceStore, Store
 from tests.builders import pod, service
 
@@ -136,6 +139,29 @@ def test_update_of_what_nobody_reads_is_no_event() -> None:
     changed = replace(pod(), ready=False)
     store.put(changed)
     assert told == [(pod(), changed)]
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        pytest.param({"status": {"loadBalancer": {"ingress": [{"ip": "192.0.2.1"}]}}}, 0, id="status"),
+        pytest.param({"annotations": {"example.com/note": "new"}}, 0, id="annotations"),
+        pytest.param({"managedFields": [{"manager": "m"}], "resourceVersion": "8"}, 0, id="bookkeeping"),
+        pytest.param({"annotations": {TOPOLOGY_MODE_ANNOTATION: "Auto"}}, 1, id="annotation-that-is-read"),
+        pytest.param({"labels": {"team": "shop"}}, 1, id="labels"),
+    ],
+)
+def test_service_that_changes_nothing_that_is_read_is_no_event(change: dict[str, Any], told: int) -> None:
+    def read(status: Any = None, **meta: Any) -> Service:
+        metadata = {"name": "s", "namespace": "ns", "uid": "u", "resourceVersion": "7", **meta}
+        document = {"metadata": metadata, "spec": {"selector": {"app": "s"}}, "status": status}
+        return service_from_wire(msgspec.json.decode(msgspec.json.encode(document), type=WireService))
+
+    store, changes = ServiceStore(), []
+    store.put(read())
+    store.subscribe(lambda old, new: changes.append((old, new)))
+    store.put(read(**change))
+    assert len(changes) == told
 
 
 def test_subscribers_see_the_indexes_of_after() -> None:

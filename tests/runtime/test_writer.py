@@ -10,7 +10,7 @@ from api.names import SERVICE_NAME_LABEL
 from controllers.model.objects import EndpointSlice, ObjectMeta
 from controllers.model.plan import Writes
 from controllers.runtime.api_client import ApiClient
-from controllers.runtime.errors import Forbidden, Invalid, ServerError
+from controllers.runtime.errors import Forbidden, Invalid, ServerError, Unreachable
 from controllers.runtime.store import SliceStore
 from controllers.runtime.writer import IN_FLIGHT, Outdated, Writer
 from tests.builders import existing, labelled, owner
@@ -121,8 +121,10 @@ async def test_name_taken_is_read_and_planned_anew(server: ApiServer, writer: Wr
 async def test_lost_answer_of_a_create_finds_its_own_slice(
     server: ApiServer, writer: Writer, store: SliceStore
 ) -> None:
-    """D-3: the second attempt makes no second slice."""
+    """D-3: the second attempt, which is the queue's, makes no second slice."""
     server.will("POST", cut, refuse(409, "AlreadyExists")).will("GET", held_by_server("c", 9))
+    with pytest.raises(Unreachable):
+        await writer.apply(Writes(create=(new("c"),)))
     with pytest.raises(Outdated):
         await writer.apply(Writes(create=(new("c"),)))
     assert {each.body["metadata"]["name"] for each in server.of("POST")} == {"c"}

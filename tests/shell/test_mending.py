@@ -94,7 +94,7 @@ def test_missing_node_holds_back_its_pod_alone_until_it_appears(world: World) ->
 
     def held_back() -> None:
         _published(world, {0, 1})
-        assert name in world.warnings()["FailedToUpdateEndpointSlices"]
+        assert name in world.warnings().get("FailedToUpdateEndpointSlices", "")
 
     eventually(held_back)
     node = {"apiVersion": "v1", "kind": "Node", "metadata": {"name": name}}

@@ -38,6 +38,16 @@ def test_dual_stack_service(world: World) -> None:
     assert first["conditions"] == {"ready": True, "serving": True, "terminating": False}
 
 
+def test_managed_fields_are_of_sliceplane(world: World) -> None:
+    """After a create and after an update."""
+    world.service(ipFamilyPolicy="SingleStack")
+    for numbers in ({0}, {0, 1}):
+        world.pod(max(numbers))
+        eventually(lambda numbers=numbers: _all(world, numbers))  # type: ignore[misc]
+        [found] = world.slices()
+        assert [each["manager"] for each in found["metadata"]["managedFields"]] == ["sliceplane"]
+
+
 def test_service_without_pods_has_a_placeholder(world: World) -> None:
     world.service()
     eventually(lambda: _one(world))
@@ -76,6 +86,16 @@ def test_terminating_pod_serves_until_it_is_gone(world: World) -> None:
     world.api.delete("Pod", "pod-001", world.namespace, grace=600)
     eventually(lambda: _conditions(world, 1, serving=True, terminating=True))
     world.api.delete("Pod", "pod-001", world.namespace, grace=0)
+    eventually(lambda: _all(world, {0}))
+
+
+@pytest.mark.parametrize("phase", ["Succeeded", "Failed"])
+def test_finished_pod_leaves_at_once(world: World, phase: str) -> None:
+    """Nothing but its phase changes: KCM would wait for another change."""
+    world.service(ipFamilyPolicy="SingleStack")
+    world.pods(range(2))
+    eventually(lambda: _all(world, {0, 1}))
+    world.api.patch("Pod", "pod-001", {"status": {"phase": phase}}, world.namespace, subresource="status")
     eventually(lambda: _all(world, {0}))
 
 

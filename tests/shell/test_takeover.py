@@ -1,7 +1,8 @@
-"""Nothing that need not be written is written: after a restart, after KCM, and by KCM after us."""
+"""Nothing that need not be written is written: after a restart, after KCM, and by KCM after us; what was is ours."""
 
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 
 import pytest
 
@@ -90,6 +91,33 @@ def test_nothing_is_written_by_whoever_comes_next(granted: ControlPlane, world: 
         assert sliceplane.failures(world.namespace) == []
     with kcm(granted) as metric:
         stays(world, before, lambda: metric(SYNCS), services)
+
+
+@pytest.mark.parametrize("earlier", [running, kcm], ids=["sliceplane", "kcm"])
+def test_slice_of_an_earlier_process_is_made_again(
+    granted: ControlPlane, world: World, earlier: Callable[[ControlPlane], AbstractContextManager[object]]
+) -> None:
+    """D-9: by a process that never wrote it."""
+
+    def filled() -> None:
+        assert world.numbers() == {0, 1}
+
+    world.service(ipFamilyPolicy="SingleStack")
+    world.pods(range(2))
+    services = len(world.api.list("Service"))
+    with earlier(granted):
+        eventually(filled)
+    before = world.versions()
+    with running(granted) as sliceplane:
+        stays(world, before, lambda: sliceplane.metric(SYNCS), services)
+        [old] = world.slices()
+        world.api.delete("EndpointSlice", old["metadata"]["name"], world.namespace)
+
+        def made_again() -> None:
+            filled()
+            assert old["metadata"]["uid"] not in [each["metadata"]["uid"] for each in world.slices()]
+
+        eventually(made_again)
 
 
 def test_nothing_is_written_after_kcm(granted: ControlPlane, world: World) -> None:

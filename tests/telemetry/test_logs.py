@@ -66,5 +66,5 @@ def test_verbosity(written: Written, verbosity: int, shown: bool) -> None:
 
 
 def test_bound_values_add_up() -> None:
-    bound = logs.bind("controllers.x", service="ns/s").bound(family="IPv4")
-    assert bound.process("m", {"count": 1})[1]["extra"]["values"] == {"service": "ns/s", "family": "IPv4", "count": 1}
+    bound = logs.bind("controllers.x", service="ns/s")
+    assert bound.process("m", {"count": 1})[1]["extra"]["values"] == {"service": "ns/s", "count": 1}

@@ -141,7 +141,7 @@ def test_an_endpoint_that_serves_another_zone_goes_on_doing_so() -> None:
     wanted = shares(capacity(1, 1, 1), 3)
     assert not isinstance(wanted, Refused)
     identities = [(each.addresses, "", "ns", f"pod-{number:03}") for number, each in enumerate(found.endpoints)]
-    before = {identities[2]: "a", identities[0]: "b"}
+    before = {identities[2]: ("a",), identities[0]: ("b",)}
     outcome = assign([], [found], [], wanted, before)
     assert isinstance(outcome, Assigned)
     hints = [each.hints for each in outcome.update[0].endpoints]
