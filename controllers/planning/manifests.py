@@ -12,6 +12,7 @@ from typing import Any, Final, TypeVar
 
 import msgspec
 from msgspec import Struct
+from msgspec.structs import replace
 
 from controllers.model.objects import EndpointSlice, Node, Service
 from controllers.model.wire import (
@@ -32,6 +33,7 @@ _K = TypeVar("_K", str, tuple[str, str], tuple[str, str, str])
 _Content = dict[str, Any]
 Key = tuple[str, str]
 
+_CORES: Final = 4
 WORKLOADS: Final = ("DaemonSet", "Deployment", "ReplicaSet", "StatefulSet")
 # What each kind must decode as; the API version tells a Service from, say, a Knative one.
 _TYPES: Final[dict[tuple[str, str], tuple[type[Struct], ...]]] = {
@@ -156,10 +158,17 @@ def _about(kind: str, content: _Content) -> str:
     return f"{kind} {namespace}/{meta['name']}" if isinstance(namespace, str) else f"{kind} {meta['name']}"
 
 
+def brought_up(node: Node) -> Node:
+    """A Node that no kubelet has reported on yet, as if one had: ready, with four cores."""
+    return replace(node, ready=True, nano_cpu=_CORES * 10**9)
+
+
 def _add(kind: str, content: _Content, into: Manifests) -> None:
     if kind == "Node":
         record, node = node_from_wire(decode(content, WireNode)), decode(content, NodeShape)
         pod_networks(node)
+        if node.status is None:
+            record = brought_up(record)
         _put(into.nodes, record.name, GivenNode(record, node), kind, into)
         return
     meta = content["metadata"]

@@ -15,7 +15,7 @@ from api import names
 from controllers.model.addresses import canonical
 from controllers.model.objects import Node
 from controllers.planning.defaults import Network, pod_networks, uid
-from controllers.planning.manifests import GivenNode, decode
+from controllers.planning.manifests import GivenNode, brought_up, decode
 from controllers.planning.shapes import NodeShape, PodSpec, Taint, Toleration
 
 _SAMPLE_ZONES: Final = ("zone-a", "zone-b", "zone-c")
@@ -61,7 +61,7 @@ def sample_nodes() -> dict[str, GivenNode]:
                 names.ZONE_LABEL: zone,
             }
             shape = decode({"metadata": {"name": name, "uid": uid("Node", name), "labels": labels}}, NodeShape)
-            found[name] = GivenNode(Node(name, zone), shape)
+            found[name] = GivenNode(brought_up(Node(name, zone)), shape)
     return found
 
 

@@ -9,7 +9,7 @@ from msgspec.structs import replace
 from api import names
 from controllers.endpointslice.reconcile import Plan, Snapshot, address_types, reconcile
 from controllers.model.objects import EndpointSlice, Node, Pod, Service
-from controllers.model.plan import Writes
+from controllers.model.plan import Notice, Writes
 from controllers.model.reasons import Reason
 from controllers.model.selectors import matches
 from controllers.model.wire import WirePod, pod_from_wire
@@ -41,6 +41,7 @@ class ServicePlan(Struct, frozen=True, gc=False, kw_only=True):
     unchanged: tuple[EndpointSlice, ...]
     absent: tuple[Absent, ...]
     not_synced: Reason | None
+    notices: tuple[Notice, ...] = ()
 
 
 class Outcome(Struct, frozen=True, gc=False, kw_only=True):
@@ -156,6 +157,7 @@ def _plan_service(service: Service, around: _Surroundings, taken: set[str], max_
         unchanged=tuple(each for each in managed if each.name not in touched),
         absent=_absent(made, service),
         not_synced=made.not_synced,
+        notices=tuple(notice for family in made.families for notice in family.notices if notice.type == "Warning"),
     )
 
 

@@ -138,6 +138,7 @@ def warnings(outcome: Outcome, pods: Literal["each", "grouped", "none"]) -> Iter
         elif not plan.selected:
             selector = ",".join(f"{key}={value}" for key, value in sorted((plan.service.selector or {}).items()))
             yield f"Service {name}: no Pod has the labels {selector}"
+        yield from (f"Service {name}: {notice.reason}: {notice.message}" for notice in plan.notices)
         if pods == "each":
             yield from (f"Service {name}: Pod {absent.pod} left out: {absent.text}" for absent in plan.absent)
         elif pods == "grouped":

@@ -182,3 +182,13 @@ def test_trigger_time_only_when_the_service_has_a_creation_time() -> None:
     )
     annotations = planned(text).slices[0]["metadata"]["annotations"]
     assert annotations == {"endpoints.kubernetes.io/last-change-trigger-time": "2026-01-02T03:04:05Z"}
+
+
+def test_hints_are_planned_and_refusals_told() -> None:
+    """Sample Nodes are ready and equal: three Pods in three zones serve their own zones, four are refused."""
+    of = service()
+    of["metadata"]["annotations"] = {"service.kubernetes.io/topology-mode": "Auto"}
+    three, four = (planned(dump(of, workload("Deployment", replicas=count))) for count in (3, 4))
+    assert three.out.count("forZones") == 3
+    assert "TopologyAwareHintsDisabled" in four.err
+    assert "forZones" not in four.out
