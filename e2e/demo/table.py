@@ -16,8 +16,8 @@ from rich.text import Text
 from e2e.cluster.nodes import ZONES
 from e2e.demo.watching import Row
 
-_PLAIN_WIDTH = 120
-_FULL_WIDTH = 113
+_PLAIN_WIDTH = 126
+_FULL_WIDTH = 124
 _REFRESHES = 4
 _TITLE_WIDTH = 44
 
@@ -110,7 +110,7 @@ class Screen:
 
 
 def table(rows: Sequence[Row], *, narrow: bool = False) -> Table:
-    """Services with their Pods, slices, endpoints by zone, and how long the last change took to show.
+    """Services with their Pods, slices, endpoints and hints by zone, and how long the last change took to show.
 
     `narrow` fits it into 80 columns.
     """
@@ -122,6 +122,7 @@ def table(rows: Sequence[Row], *, narrow: bool = False) -> Table:
     made.add_column("Slices", justify="right")
     for zone in ZONES:
         made.add_column(f"{zone}\n{'rdy':>3} {'srv':>3} {'trm':>3}", no_wrap=True)
+    made.add_column("Hints\nfor each", justify="right", no_wrap=True)
     made.add_column("Change\nshown in" if narrow else "Last change\nshown after", justify="right", no_wrap=True)
     for row in rows:
         first = row.family == row.shape.families[0]
@@ -132,6 +133,7 @@ def table(rows: Sequence[Row], *, narrow: bool = False) -> Table:
             row.family,
             str(row.slices),
             *[_counts(row, zone) for zone in ZONES],
+            "/".join(str(row.hinted[zone]) for zone in ZONES) if row.hinted else "",
             "" if row.last is None else milliseconds(row.last),
         )
     return made

@@ -21,7 +21,10 @@ _LOOK_PAUSE = 0.1
 
 @dataclass(slots=True)
 class Row:
-    """A Service's endpoints of one family, as the slices show them; the counters are by zone."""
+    """A Service's endpoints of one family, as the slices show them; the counters are by zone.
+
+    `hinted` counts the endpoints whose hints name a zone, wherever they are.
+    """
 
     shape: Shape
     family: str
@@ -31,6 +34,7 @@ class Row:
     ready: Counter[str]
     serving: Counter[str]
     terminating: Counter[str]
+    hinted: Counter[str]
     last: float | None
 
 
@@ -101,11 +105,13 @@ class View:
             ready=Counter(),
             serving=Counter(),
             terminating=Counter(),
+            hinted=Counter(),
             last=self._latency.last.get((shape.name, family)),
         )
         for endpoint in (each for one in mine for each in one.get("endpoints") or []):
             for name, counter in (("ready", row.ready), ("serving", row.serving), ("terminating", row.terminating)):
                 counter[endpoint.get("zone", "")] += bool(endpoint["conditions"][name])
+            row.hinted.update(zone["name"] for zone in (endpoint.get("hints") or {}).get("forZones") or [])
         return row
 
     def _listener(self, kind: str) -> Callable[[str, Object], None]:

@@ -21,13 +21,15 @@ class Shape:
     pods: int
     headless: bool = False
     target: str | int = "http"
+    mode: str = ""
+    distribution: str = ""
 
 
 DUAL = ("IPv4", "IPv6")
 SHAPES = (
-    Shape("web", "dual stack", DUAL, 6),
+    Shape("web", "dual stack, Auto hints", DUAL, 6, mode="Auto"),
     Shape("db", "headless, hostnames", ("IPv4",), 3, headless=True),
-    Shape("api", "port 8080 or 9090", ("IPv4",), 6),
+    Shape("api", "two ports, same zone", ("IPv4",), 6, distribution="PreferSameZone"),
     Shape("big", "dual stack, 250 Pods", DUAL, 250, target=8080),
     Shape("none", "selects nothing", DUAL, 0),
     Shape("odd", "a Pod's IP is wrong", DUAL, 2),
@@ -65,7 +67,11 @@ def _service(shape: Shape) -> Object:
     }
     if shape.headless:
         spec["clusterIP"] = "None"
-    metadata = {"name": shape.name, "namespace": NAMESPACE}
+    if shape.distribution:
+        spec["trafficDistribution"] = shape.distribution
+    metadata: Object = {"name": shape.name, "namespace": NAMESPACE}
+    if shape.mode:
+        metadata["annotations"] = {"service.kubernetes.io/topology-mode": shape.mode}
     return {"apiVersion": "v1", "kind": "Service", "metadata": metadata, "spec": spec}
 
 
