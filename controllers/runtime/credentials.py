@@ -54,15 +54,17 @@ class Credentials:
                 loader = None
             server = str(configuration.host).rstrip("/")
             tls = _ssl_context(configuration) if urlsplit(server).scheme == "https" else None
-            # What the kubeconfig embeds was written to temporary files: a private key must not stay in one.
-            _cleanup_temp_files()  # type: ignore[no-untyped-call]
         except (ConfigException, yaml.YAMLError, OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             where = f"kubeconfig {self._kubeconfig}" if self._kubeconfig else "in-cluster configuration"
             raise CredentialsError(
                 f"cannot use {where}: {error}\nGive --kubeconfig FILE, or set KUBECONFIG, or run inside a Pod."
             ) from error
+        finally:
+            # What the kubeconfig embeds was written to temporary files: a private key must not stay in one.
+            _cleanup_temp_files()  # type: ignore[no-untyped-call]
         await self.close()
-        if loader is not None:
+        # Only tokens are refreshed; a certificate that has expired is refused (401), and everything read anew.
+        if loader is not None and configuration.api_key:
             refresh = kube.refresh_token(loader, configuration)  # type: ignore[no-untyped-call]
             self._refresher = asyncio.create_task(refresh)
         self._configuration = configuration
@@ -77,6 +79,10 @@ class Credentials:
         loader: object = await kube.load_kube_config(  # type: ignore[no-untyped-call]
             config_file=path, context=self._context, client_configuration=configuration, persist_config=False
         )
+        asked_plugin = "exec" in getattr(loader, "_user", {})
+        if asked_plugin and not configuration.api_key and not configuration.cert_file:
+            # The package logs a plugin's failure, and goes on as nobody.
+            raise ConfigException("its exec plugin gave no credentials: run the plugin by hand to see why")
         return loader
 
     async def headers(self) -> dict[str, str]:

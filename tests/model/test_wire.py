@@ -322,6 +322,32 @@ def test_topology_mode_es_93(annotations: dict[str, str], expected: str) -> None
     assert read_service(annotations=annotations).topology_mode == expected
 
 
+ADAPTIVE, FLOOR = "sliceplane.dev/topology-mode", "sliceplane.dev/topology-floor"
+
+
+@pytest.mark.parametrize(
+    ("annotations", "expected", "refused"),
+    [
+        ({}, (False, 1), []),
+        ({ADAPTIVE: "Adaptive"}, (True, 1), []),
+        ({ADAPTIVE: "Adaptive", FLOOR: "100"}, (True, 100), []),
+        ({FLOOR: "2"}, (False, 2), []),
+        ({ADAPTIVE: "adaptive", MODE: "Auto"}, (False, 1), [ADAPTIVE]),
+        ({ADAPTIVE: ""}, (False, 1), [ADAPTIVE]),
+        *(
+            ({ADAPTIVE: "Adaptive", FLOOR: floor}, (True, 1), [FLOOR])
+            for floor in ("", "0", "101", "-1", "01", "1.5", " 1", "1\n", "\u0661", "x" * 10_000)
+        ),
+        ({ADAPTIVE: "Auto", FLOOR: "many"}, (False, 1), [ADAPTIVE, FLOOR]),
+    ],
+)
+def test_adaptive_topology(annotations: dict[str, str], expected: tuple[bool, int], refused: list[str]) -> None:
+    found = read_service(annotations=annotations)
+    assert (found.adaptive, found.topology_floor) == expected
+    assert [text.partition(":")[0] for text in found.refused_annotations] == refused
+    assert all("valid is" in text and len(text) < 250 for text in found.refused_annotations)
+
+
 @pytest.mark.parametrize(
     ("labels", "zone"),
     [

@@ -5,10 +5,12 @@ import time
 from random import Random
 
 import click
+import msgspec
 
 from tests.parity import core, live
 from tests.parity.oracle_client import Oracle
 from tests.parity.planes import two_planes
+from tests.parity.rules import rule
 
 
 @click.group()
@@ -21,7 +23,11 @@ def main() -> None:
 @click.option("--seed", default=0, show_default=True, help="Where the random sequences start.")
 @click.option("--topology", is_flag=True, help="Services that ask for hints, and Nodes that change.")
 def core_command(snapshots: int, seed: int, topology: bool) -> None:
-    """Compare the core with upstream's own reconciler; stops at the fifth difference."""
+    """Compare the core with upstream's own reconciler; stops at the fifth difference.
+
+    Each is printed with the rule that it probably breaks, and what is left of its sequence when all is left out that
+    has nothing to do with it.
+    """
     done, different, number, start = 0, 0, 0, time.monotonic()
     with Oracle() as oracle:
         while done < snapshots and different < 5:
@@ -29,7 +35,9 @@ def core_command(snapshots: int, seed: int, topology: bool) -> None:
             found = core.compare(oracle, made)
             if found:
                 different += 1
-                click.echo(f"seed {seed}-{number}: {found}\n")
+                shrunk = core.shrink(oracle, made)
+                line = msgspec.json.encode({"limit": shrunk.limit, "steps": shrunk.steps}).decode()
+                click.echo(f"seed {seed}-{number}: {found}\n{rule(found)}\nshrunk: {line}\n")
             done += len(made.steps)
             number += 1
     seconds = time.monotonic() - start
@@ -52,7 +60,7 @@ def api_command(seeds: int, first: int, at_once: int, limit: int, topology: bool
         names = [str(number) for number in range(first, first + seeds)]
         found = live.run(ours, theirs, names, at_once, packing=limit >= 100, topology=topology, tell=click.echo)
     for text in found.values():
-        click.echo(f"{text}\n")
+        click.echo(f"{text}\n{rule(text)}\n")
     click.echo(f"{seeds} histories, {len(found)} different, {time.monotonic() - start:.0f} s")
     sys.exit(1 if found else 0)
 

@@ -1,12 +1,14 @@
 """The core against upstream's own reconciler, snapshot by snapshot, without a server on either side."""
 
 from collections import Counter
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from random import Random
 from typing import Any, Final
 
 import msgspec
 
+from api import names
 from controllers.endpointslice.reconcile import Plan, Snapshot, reconcile
 from controllers.endpointslice.slices import managed
 from controllers.membership.trigger_time import Seen
@@ -21,11 +23,15 @@ from tests.parity.hints import difference as hint_difference
 from tests.parity.hints import without_hints
 from tests.parity.histories import World
 from tests.parity.normal import difference, normal
-from tests.parity.oracle_client import Oracle
+from tests.parity.oracle_client import Oracle, OracleError
+from tests.parity.rules import broken
 from tests.parity.tampering import tamper
 
 Object = dict[str, Any]
 LIMITS: Final = (1, 2, 3, 5, 8, 100)
+_REPEATS: Final = 4
+# What `shrink` may leave parts of out.
+_PARTS: Final = ("pods", "nodes", "slices", "endpoints", "ports", "labels", "annotations", "podIPs")
 
 
 @dataclass
@@ -42,8 +48,8 @@ def sequence(rng: Random, *, topology: bool = False) -> Sequence:
     made = Sequence(rng.choice(LIMITS))
     slices: list[Object] = []
     if rng.random() < 0.7:
-        # What an earlier process left: written by the core itself, then touched by others.
-        earlier, _ = ours(_snapshot(made.limit, _step(world), [], None))
+        # What an earlier process left, perhaps with another limit: written by the core itself, then touched by others.
+        earlier, _ = ours(_snapshot(rng.choice(LIMITS), _step(world), [], None))
         slices = tamper(rng, earlier)
         for _ in range(rng.randint(0, 2)):
             world.step()
@@ -84,7 +90,7 @@ def _snapshot(
         service=service,
         pods=[pod for pod in pods if matches(service.selector, pod.labels)],
         nodes={node.name: node for node in nodes},
-        slices=[each for each in found if managed(each)],
+        slices=[each for each in found if managed(each) and each.labels.get(names.SERVICE_NAME_LABEL) == service.name],
         taken={each.name for each in found},
         seen=seen,
         max_endpoints=limit,
@@ -124,7 +130,7 @@ def compare(oracle: Oracle, made: Sequence) -> str:
     for number, (step, answer) in enumerate(zip(made.steps, answers, strict=True)):
         snapshot = _snapshot(made.limit, step, before, seen, memory)
         after, plan = ours(snapshot, before)
-        found = _compare(snapshot, plan, after, answer)
+        found = _compare(snapshot, plan, after, answer, first=number == 0)
         if found:
             return f"step {number}, limit {made.limit}:\n{found}"
         seen = plan.seen if plan.seen is not None else seen
@@ -133,7 +139,80 @@ def compare(oracle: Oracle, made: Sequence) -> str:
     return ""
 
 
-def _compare(snapshot: Snapshot, plan: Plan, after: list[Object], answer: Object) -> str:
+def shrink(oracle: Oracle, made: Sequence) -> Sequence:
+    """The sequence without all that can be left out, one thing at a time, while the same rule is broken.
+
+    Upstream chooses at random where it may (ES-65): what is left out must leave a difference that repeats.
+    """
+    kind = broken(compare(oracle, made))
+    left = Sequence(made.limit, _decode(made.steps, list[Object]))
+
+    def differs() -> bool:
+        try:
+            return all(broken(compare(oracle, left)) == kind for _ in range(_REPEATS))
+        except (OracleError, msgspec.MsgspecError, ValueError, LookupError, TypeError, AttributeError, AssertionError):
+            return False  # not even an API server would hold it
+
+    while _drop_steps(oracle, left, differs) + sum(_drop_parts(part, differs) for part in _containers(left.steps)):
+        continue
+    return left
+
+
+def _drop_steps(oracle: Oracle, left: Sequence, differs: Callable[[], bool]) -> int:
+    """Leaves steps out, the last first. Returns how many."""
+    before = len(left.steps)
+    for number in reversed(range(1, before)):
+        _replace_if(left, left.steps[:number] + left.steps[number + 1 :], differs)
+    while len(left.steps) > 1:
+        first, second, *rest = left.steps
+        # What upstream made of the slices that the first step found, or these as they were.
+        made = oracle.run({"maxEndpointsPerSlice": left.limit}, [first])[0]["slices"]
+        if not any(
+            _replace_if(left, [{**second, "slices": slices}, *rest], differs)
+            for slices in (made, first.get("slices") or [])
+        ):
+            break
+    return before - len(left.steps)
+
+
+def _replace_if(left: Sequence, steps: list[Object], differs: Callable[[], bool]) -> bool:
+    before, left.steps = left.steps, steps
+    if differs():
+        return True
+    left.steps = before
+    return False
+
+
+def _containers(steps: list[Object]) -> Iterator[Any]:
+    """Every list and mapping of which parts may be left out, the largest things first."""
+    level: list[Any] = [steps]
+    while level:
+        below: list[Any] = []
+        for found in level:
+            pairs = list(found.items() if isinstance(found, dict) else enumerate(found))
+            for key, value in pairs:
+                if isinstance(value, dict | list):
+                    below.append(value)
+                    if key in _PARTS:
+                        yield value
+        level = below
+
+
+def _drop_parts(part: Any, differs: Callable[[], bool]) -> int:
+    """Leaves out what it can of one list or mapping, the last first. Returns how much."""
+    dropped = 0
+    for key in reversed(list(part) if isinstance(part, dict) else range(len(part))):
+        value = part.pop(key)
+        if differs():
+            dropped += 1
+        elif isinstance(part, dict):
+            part[key] = value
+        else:
+            part.insert(key, value)
+    return dropped
+
+
+def _compare(snapshot: Snapshot, plan: Plan, after: list[Object], answer: Object, *, first: bool) -> str:
     found = _side_effects(plan, answer, exact=not wants_proportional(snapshot.service))
     # A Service that is being deleted gets no new slices (ES-72): which endpoints stay out is anybody's choice.
     if any(family.suppressed for family in plan.families):
@@ -143,7 +222,8 @@ def _compare(snapshot: Snapshot, plan: Plan, after: list[Object], answer: Object
         # What KCM writes anew for its hints at every sync is not written by us (D-8).
         mine, theirs = {}, {}
     packed = difference(normal(without_hints(after), mine), normal(without_hints(answer["slices"]), theirs))
-    return packed or found or hint_difference(snapshot, plan, after, answer)
+    events = _topology_events(plan, answer) if first else ""
+    return packed or found or hint_difference(snapshot, plan, after, answer) or events
 
 
 def _answered(answer: Object) -> list[tuple[str, str]]:
@@ -161,4 +241,26 @@ def _side_effects(plan: Plan, answer: Object, *, exact: bool) -> str:
     missing = any(left.reason is Reason.NODE_NOT_FOUND for left in plan.left_out)
     if missing != bool(answer["error"]):
         return f"error: ours {missing}, theirs {answer['error']!r}"
+    failed = [event["type"] for event in answer["events"] if event["reason"] == names.REASON_UPDATE_FAILED]
+    if failed != ["Warning"] * missing:
+        return f"events: ours about a missing Node {missing}, theirs {failed}"
     return ""
+
+
+def _topology_events(plan: Plan, answer: Object) -> str:
+    """What a first sync says about hints: neither side has said anything before.
+
+    KCM says "enabled" for the first of two families alone (ES-108), whichever that is.
+    """
+    mine = Counter(
+        (notice.type, notice.reason, family.address_type) for family in plan.families for notice in family.notices
+    )
+    theirs = Counter(
+        (event["type"], event["reason"], event["message"].rpartition(" ")[2])
+        for event in answer["events"]
+        if event["reason"] != names.REASON_UPDATE_FAILED
+    )
+    enabled = [each for each in mine if each[1] == names.REASON_HINTS_ENABLED]
+    if len(enabled) == 2 and any(theirs == mine - Counter([each]) for each in enabled):
+        return ""
+    return "" if mine == theirs else f"events: ours {sorted(mine)}, theirs {sorted(theirs)}"

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import ssl
 from collections import defaultdict, deque
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -110,11 +111,13 @@ class ApiServer:
         return [each.verb for each in self.asked]
 
     @asynccontextmanager
-    async def serving(self) -> AsyncIterator["ApiServer"]:
+    async def serving(self, tls: ssl.SSLContext | None = None) -> AsyncIterator["ApiServer"]:
         app = web.Application()
         app[RELEASED] = self._released
         app.router.add_route("*", "/{path:.*}", self._answer)
-        async with TestServer(app) as server:
+        server = TestServer(app)
+        await server.start_server(ssl=tls)
+        async with server:
             self.url = str(server.make_url("")).rstrip("/")
             try:
                 yield self
@@ -139,12 +142,15 @@ class ApiServer:
         return await self.script[verb].popleft()(request)
 
 
-def write_kubeconfig(path: Path, url: str, token: str = "secret") -> Path:
+def write_kubeconfig(
+    path: Path, url: str, token: str = "secret", *, cluster: Object | None = None, user: Object | None = None
+) -> Path:
+    """One context; `cluster` adds to what is said of the server, `user` replaces the token."""
     config = {
         "apiVersion": "v1",
         "kind": "Config",
-        "clusters": [{"name": "c", "cluster": {"server": url}}],
-        "users": [{"name": "u", "user": {"token": token}}],
+        "clusters": [{"name": "c", "cluster": {"server": url, **(cluster or {})}}],
+        "users": [{"name": "u", "user": {"token": token} if user is None else user}],
         "contexts": [{"name": "x", "context": {"cluster": "c", "user": "u"}}],
         "current-context": "x",
     }

@@ -6,7 +6,13 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from api.names import REASON_PODS_LEFT_OUT, REASON_UPDATE_FAILED, SERVICE_NAME_LABEL, TRIGGER_TIME_ANNOTATION
+from api.names import (
+    REASON_HINTS_DISABLED,
+    REASON_PODS_LEFT_OUT,
+    REASON_UPDATE_FAILED,
+    SERVICE_NAME_LABEL,
+    TRIGGER_TIME_ANNOTATION,
+)
 from controllers.model.objects import EndpointSlice, Node, Service
 from controllers.model.plan import Notice, Writes
 from controllers.runtime.errors import ApiError, ServerError
@@ -206,3 +212,17 @@ async def test_own_writes_ask_for_no_sync_others_do(controller: Controller, stor
     assert written.labels[SERVICE_NAME_LABEL] == "s"
     stores.slices.put(replace(written, endpoints=(), metadata=replace(written.metadata, resource_version="999")))
     assert not controller.queue.idle
+
+
+async def test_hints_are_announced_when_the_writes_have_succeeded(
+    controller: Controller, hands: Hands, stores: Stores
+) -> None:
+    stores.services.put(service(topology_mode="Auto"))
+    hands.error = ServerError("down")
+    with pytest.raises(ServerError):
+        await controller.sync("ns/s")
+    assert hands.events == []
+    hands.error = None
+    await controller.sync("ns/s")
+    await controller.sync("ns/s")
+    assert [notice.reason for notice in hands.events] == [REASON_HINTS_DISABLED]
