@@ -108,7 +108,7 @@ def _before(candidate: Candidate, index: Mapping[str, int]) -> int:
 
 
 def _choose(task: Task, before: Spread | None) -> Spread | None:
-    """What was before, if it will do; else repaired, if that will do; else the best. None breaks the law of zones."""
+    """What was before, if it will do; else repaired or the best, whichever changes less; None if zones stay unnamed."""
     anew = best(task)
     if not lawful(task, anew):
         return None
@@ -129,7 +129,14 @@ def _choose(task: Task, before: Spread | None) -> Spread | None:
     if will_do(before):
         return before
     repaired = repair(task, before, most_crossing)
-    return repaired if repaired is not None and will_do(repaired) else anew
+    if repaired is None or not will_do(repaired) or _changes(before, anew) < _changes(before, repaired):
+        return anew
+    return repaired
+
+
+def _changes(before: Spread, after: Spread) -> int:
+    """How many endpoints' hints change."""
+    return (Counter(before) - Counter(after)).total()
 
 
 def _assign(spread: Spread, owns: Sequence[int], masks: Sequence[int], actual: Sequence[int]) -> list[int]:

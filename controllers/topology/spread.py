@@ -11,7 +11,8 @@ All of this is about counts, not about single endpoints: zones are numbers, a se
 
 import heapq
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import Final, NamedTuple
 
 from msgspec import Struct
@@ -49,12 +50,10 @@ class Task(Struct, frozen=True, gc=False):
         return (1 + OVERLOAD + EPSILON) / self.endpoints
 
 
-def bits(mask: int) -> Iterator[int]:
+@lru_cache(4096)
+def bits(mask: int) -> tuple[int, ...]:
     """The zones of a set, in order."""
-    while mask:
-        low = mask & -mask
-        yield low.bit_length() - 1
-        mask ^= low
+    return tuple(zone for zone in range(mask.bit_length()) if mask >> zone & 1)
 
 
 def named(task: Task, spread: Spread) -> list[int]:
@@ -166,6 +165,8 @@ class _Search:
         """Every endpoint names its own zone; those that have none help where it is needed most."""
         task = self._task
         counts = [max(own, bound) for own, bound in zip(task.own, least, strict=True)]
+        rest = max(task.endpoints - sum(counts), 0)
+        counts = [count + int(share * rest) for count, share in zip(counts, task.shares, strict=True)]
         for _ in range(task.endpoints - sum(counts)):
             zone = max(range(len(counts)), key=lambda zone: task.shares[zone] / counts[zone])
             counts[zone] += 1
