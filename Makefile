@@ -43,6 +43,7 @@ SEEDS ?= 200
 parity: install ## Random histories on two API servers, one served by KCM and one by Sliceplane (SEEDS=200)
 	$(BIN)/python -m tests.parity api --seeds $(SEEDS)
 	$(BIN)/python -m tests.parity api --seeds $(SEEDS) --topology
+	$(BIN)/python -m tests.parity api --seeds $(SEEDS) --pairs 6
 
 N ?= 100000
 fuzz-parity: install ## Random snapshots through the core and upstream's reconciler (N=100000)

@@ -2,6 +2,7 @@
 
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from random import Random
 
 import click
@@ -52,13 +53,31 @@ def core_command(snapshots: int, seed: int, topology: bool) -> None:
 @click.option(
     "--limit", default=100, show_default=True, help="Endpoints a slice; below 100 only endpoints are compared."
 )
-@click.option("--topology", is_flag=True, help="Services that ask for hints.")
-def api_command(seeds: int, first: int, at_once: int, limit: int, topology: bool) -> None:
+@click.option("--topology", is_flag=True, help="Services that ask for hints, on Nodes that stay as they are.")
+@click.option(
+    "--pairs", default=0, help="Nodes change, too: so many pairs of API servers, each for one history at a time."
+)
+def api_command(seeds: int, first: int, at_once: int, limit: int, topology: bool, pairs: int) -> None:
     """Play histories on two API servers, one served by KCM and one by Sliceplane."""
     start = time.monotonic()
-    with two_planes(limit) as (ours, theirs):
-        names = [str(number) for number in range(first, first + seeds)]
-        found = live.run(ours, theirs, names, at_once, packing=limit >= 100, topology=topology, tell=click.echo)
+    names = [str(number) for number in range(first, first + seeds)]
+
+    def share(mine: list[str]) -> dict[str, str]:
+        with two_planes(limit) as (ours, theirs):
+            return live.run(
+                ours,
+                theirs,
+                mine,
+                1 if pairs else at_once,
+                packing=limit >= 100,
+                topology=topology or bool(pairs),
+                moving=bool(pairs),
+                tell=click.echo,
+            )
+
+    shares = [names[number::pairs] for number in range(pairs)] if pairs else [names]
+    with ThreadPoolExecutor(len(shares)) as pool:
+        found = {seed: text for part in pool.map(share, shares) for seed, text in part.items()}
     for text in found.values():
         click.echo(f"{text}\n{rule(text)}\n")
     click.echo(f"{seeds} histories, {len(found)} different, {time.monotonic() - start:.0f} s")

@@ -39,14 +39,16 @@ class Moment:
     edit: tuple[float, str] | None = None
 
 
-def history(seed: str, *, topology: bool = False) -> list[Moment]:
+def history(seed: str, *, topology: bool = False, moving: bool = False) -> list[Moment]:
     """The moments of a seed. Any sublist that begins with a world is a history, too: that is how it is shrunk.
 
-    With `topology` Services ask for hints, and Nodes stay as they are: their CPU counts for all histories on a server.
+    With `topology` Services ask for hints. Their Nodes stay as they are, since their CPU counts for all histories on a
+    server; with `moving` they come, go and change, and a server must play one history at a time.
     """
     rng = Random(seed)
-    nodes = TOPOLOGY_NODES if topology else None
-    world = World(rng, namespace=f"h-{seed}", prefix=f"h{seed}-", topology=topology, nodes=nodes)
+    nodes = TOPOLOGY_NODES if topology and not moving else None
+    prefix = "moving-" if moving else f"h{seed}-"
+    world = World(rng, namespace=f"h-{seed}", prefix=prefix, topology=topology, nodes=nodes)
     moments = [Moment(world.copy(), "begin")]
     for _ in range(4):
         if rng.random() < 0.25:
@@ -153,6 +155,7 @@ def run(
     *,
     packing: bool = True,
     topology: bool = False,
+    moving: bool = False,
     tell: Callable[[str], None] = lambda _: None,
 ) -> dict[str, str]:
     """Plays many histories, some at once; returns the differences by seed.
@@ -162,18 +165,18 @@ def run(
     """
 
     def one(seed: str) -> tuple[str, str]:
-        found = play(ours, theirs, history(seed, topology=topology), f"h-{seed}", packing)
+        found = play(ours, theirs, history(seed, topology=topology, moving=moving), f"h-{seed}", packing)
         tell(f"seed {seed}: {'suspect: ' + found if found else 'equal'}")
         return seed, found
 
-    if topology:
+    if topology and not moving:
         for plane in (ours, theirs):
             plane.give_nodes(TOPOLOGY_NODES)
     with ThreadPoolExecutor(at_once) as pool:
         suspects = [seed for seed, found in pool.map(one, seeds) if found]
     confirmed = {}
     for seed in suspects:
-        moments, found = shrink(ours, theirs, history(seed, topology=topology), seed, packing)
+        moments, found = shrink(ours, theirs, history(seed, topology=topology, moving=moving), seed, packing)
         if moments:
             what = " → ".join(moment.what + (f" {moment.edit[1]}" if moment.edit else "") for moment in moments)
             confirmed[seed] = f"seed {seed}, shrunk to: {what}\n{found}"

@@ -175,3 +175,24 @@ def test_an_endpoint_whose_zone_does_not_count_is_not_written_at_every_sync(
             assert (metric(CHANGES) > changes) is writes
 
         eventually(check)
+
+
+@pytest.mark.parametrize(("who", "keeps"), [("kcm", True), ("sliceplane", False)])
+def test_a_stale_hint_on_an_endpoint_that_is_not_ready(
+    plane: ControlPlane, place: World, who: str, keeps: bool
+) -> None:
+    place.pod(3, ready=False)
+    with served(plane, who) as metric:
+        touch(place, metric)
+        hinted(place, OWN_ZONES)
+        (found,) = place.slices()
+        asleep = next(each for each in found["endpoints"] if each["targetRef"]["name"] == "pod-003")
+        asleep["hints"] = {"forZones": [{"name": "zone-b"}]}
+        syncs = metric(SYNCS)
+        place.api.replace(found)
+
+        def check() -> None:
+            assert metric(SYNCS) > syncs
+            assert ("hints" in place.endpoints()["pod-003"]) is keeps
+
+        eventually(check)
