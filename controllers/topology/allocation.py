@@ -16,6 +16,7 @@ from controllers.model.identity import Identity, identity
 from controllers.model.objects import Endpoint, EndpointSlice, ForZone, Hints
 from controllers.model.reasons import Reason
 from controllers.topology.capacity import Capacity
+from controllers.topology.distribution import hinted
 
 OVERLOAD: Final = 0.2
 
@@ -85,7 +86,7 @@ def assign(
     `before` are the zones that an endpoint's hints named until now. Slices are not changed in place.
     """
     spare = sum(1 for _ in _ready((*create, *update, *unchanged))) - sum(share.minimum for share in wanted.values())
-    bad, totals = _keep(unchanged, wanted, spare)
+    kept, bad, totals = _keep(unchanged, wanted, spare)
     written = [*create, *update, *bad]
     for endpoint in _ready(written):
         if not endpoint.zone:
@@ -101,7 +102,13 @@ def assign(
     rest = [_hinted(each, chosen) for each in update]
     # A slice whose hints cannot be put right (an endpoint's zone is none of those that count) is not written again.
     rest += [new for each in bad if (new := _hinted(each, chosen)) is not each]
+    # An endpoint that is not ready is not looked at above; a hint on it would be wrong when it wakes up.
+    rest += [new for each in kept if (new := hinted(each, _ready_hints)) is not each]
     return Assigned(made, rest, {zone: count for zone, count in sorted(totals.items()) if count})
+
+
+def _ready_hints(endpoint: Endpoint) -> Hints | None:
+    return endpoint.hints if endpoint.conditions.ready else None
 
 
 def _ready(slices: Iterable[EndpointSlice]) -> Iterable[Endpoint]:
@@ -110,11 +117,12 @@ def _ready(slices: Iterable[EndpointSlice]) -> Iterable[Endpoint]:
 
 def _keep(
     unchanged: Sequence[EndpointSlice], wanted: Mapping[str, Share], spare: int
-) -> tuple[list[EndpointSlice], Counter[str]]:
-    """The slices whose hints may not stay, and what the others give to each zone (ES-104).
+) -> tuple[list[EndpointSlice], list[EndpointSlice], Counter[str]]:
+    """The slices whose hints may stay, those whose may not, and what the former give to each zone (ES-104).
 
     `spare` is how many endpoints are left when each zone has its minimum: no zone may have more above its own.
     """
+    kept: list[EndpointSlice] = []
     bad: list[EndpointSlice] = []
     totals: Counter[str] = Counter()
     for each in unchanged:
@@ -122,8 +130,9 @@ def _keep(
         if counts is None or any(counts[zone] + totals[zone] > share.minimum + spare for zone, share in wanted.items()):
             bad.append(each)
         else:
+            kept.append(each)
             totals += counts
-    return bad, totals
+    return kept, bad, totals
 
 
 def _zones_of(each: EndpointSlice, wanted: Mapping[str, Share]) -> Counter[str] | None:

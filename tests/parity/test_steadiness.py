@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from api.names import TOPOLOGY_MODE_ANNOTATION, ZONE_LABEL
 from controllers.topology.hints import Memory, wants_proportional
 from tests.parity import core
 from tests.parity.oracle_client import Oracle
@@ -55,3 +56,53 @@ def test_hints_move_no_more_than_upstreams(oracle: Oracle) -> None:
             before = answer["slices"]
     print(f"hints moved: ours {ours}, upstream {theirs}")
     assert 0 < ours <= theirs
+
+
+def test_upstream_keeps_a_stale_hint_and_we_do_not(oracle: Oracle) -> None:
+    """ES-104: an endpoint that is not ready is not looked at; its hint would be wrong when it wakes up."""
+    pods = [_pod(number, zone, number < 3) for number, zone in enumerate("abca")]
+    step = {"service": _SERVICE, "pods": pods, "nodes": [_node(zone) for zone in "abc"]}
+    (first,) = oracle.run({}, [{**step, "slices": []}])
+    slices = [_stale(each) for each in first["slices"]]
+    (second,) = oracle.run({}, [{**step, "slices": slices}])
+    after, _ = core.ours(core._snapshot(100, step, slices, None), slices)
+    assert _sleepers_with_hints(second["slices"]) == 1
+    assert _sleepers_with_hints(after) == 0
+
+
+_SERVICE: Object = {
+    "metadata": {"name": "s", "namespace": "ns", "uid": "uid-s", "annotations": {TOPOLOGY_MODE_ANNOTATION: "Auto"}},
+    "spec": {"selector": {"app": "s"}, "ports": [{"port": 80, "targetPort": 80, "protocol": "TCP"}]}
+    | {"type": "ClusterIP", "clusterIP": "10.96.0.1", "ipFamilies": ["IPv4"]},
+}
+
+
+def _node(zone: str) -> Object:
+    status = {"allocatable": {"cpu": "4"}, "conditions": [{"type": "Ready", "status": "True"}]}
+    return {"metadata": {"name": f"node-{zone}", "labels": {ZONE_LABEL: f"zone-{zone}"}}, "status": status}
+
+
+def _pod(number: int, zone: str, ready: bool) -> Object:
+    address = f"10.0.0.{number + 1}"
+    return {
+        "metadata": {"name": f"p{number}", "namespace": "ns", "uid": f"uid-{number}", "labels": {"app": "s"}},
+        "spec": {"nodeName": f"node-{zone}", "containers": []},
+        "status": {
+            "phase": "Running",
+            "podIP": address,
+            "podIPs": [{"ip": address}],
+            "conditions": [{"type": "Ready", "status": str(ready)}],
+        },
+    }
+
+
+def _stale(found: Object) -> Object:
+    endpoints = [
+        each if each["conditions"]["ready"] else {**each, "hints": {"forZones": [{"name": "zone-b"}]}}
+        for each in found["endpoints"]
+    ]
+    return {**found, "endpoints": endpoints}
+
+
+def _sleepers_with_hints(slices: list[Object]) -> int:
+    return sum("hints" in each and not each["conditions"]["ready"] for found in slices for each in found["endpoints"])

@@ -178,14 +178,13 @@ def test_an_endpoint_whose_zone_does_not_count_is_not_written_at_every_sync(
 
 
 @pytest.mark.parametrize(("who", "keeps"), [("kcm", True), ("sliceplane", False)])
-def test_a_stale_hint_on_an_endpoint_that_is_not_ready(
-    plane: ControlPlane, place: World, who: str, keeps: bool
-) -> None:
+def test_stale_hint_on_an_endpoint_that_is_not_ready(plane: ControlPlane, place: World, who: str, keeps: bool) -> None:
     place.pod(3, ready=False)
     with served(plane, who) as metric:
         touch(place, metric)
         hinted(place, OWN_ZONES)
-        (found,) = place.slices()
+        (listed,) = place.slices()
+        found = place.api.read("EndpointSlice", listed["metadata"]["name"], place.namespace)
         asleep = next(each for each in found["endpoints"] if each["targetRef"]["name"] == "pod-003")
         asleep["hints"] = {"forZones": [{"name": "zone-b"}]}
         syncs = metric(SYNCS)

@@ -199,3 +199,12 @@ def test_hints_that_nobody_asks_for_are_removed_es_117_t84() -> None:
     found = [existing("s-a", [published(THREE[0], hints=zone("zone-b", node="node-b"))])]
     plan = synced(service(), THREE[:1], found)
     assert given(updated(plan)) == [None]
+
+
+def test_auto_removes_a_stale_hint_too() -> None:
+    asleep = in_zone(4, "a", ready=False)
+    first = synced(AUTO, [*THREE, asleep])
+    (found,) = apply(first, [])
+    stale = [each if each.conditions.ready else replace(each, hints=zone("zone-b")) for each in found.endpoints]
+    plan = synced(AUTO, [*THREE, asleep], [replace(found, endpoints=tuple(stale))], memory(first))
+    assert [each.endpoints for each in updated(plan)] == [found.endpoints]
