@@ -22,7 +22,7 @@ def eventually(check: Callable[[], T], timeout: float = PATIENCE) -> T:
     while True:
         try:
             return check()
-        except (AssertionError, ApiError, urllib3.exceptions.HTTPError):
+        except (AssertionError, LookupError, ApiError, urllib3.exceptions.HTTPError):
             if time.monotonic() > until:
                 raise
         time.sleep(0.1)
