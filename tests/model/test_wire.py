@@ -8,10 +8,7 @@ import pytest
 
 from controllers.model.objects import (
     NO_LABELS,
-    Conditions,
     ContainerPort,
-    EndpointPort,
-    EndpointSlice,
     Labels,
     Node,
     Pod,
@@ -22,14 +19,11 @@ from controllers.model.wire import (
     WireNode,
     WirePod,
     WireService,
-    WireSlice,
     _Shared,
     node_from_wire,
     pod_from_wire,
     service_from_wire,
-    slice_from_wire,
 )
-from tests.builders import existing, labelled, pod, service
 
 META: dict[str, Any] = {"name": "x", "namespace": "ns", "uid": "u"}
 
@@ -46,10 +40,6 @@ def read_service(spec: Any = None, **meta: Any) -> Service:
 
 def read_node(**meta: Any) -> Node:
     return node_from_wire(msgspec.json.decode(json.dumps({"metadata": {**META, **meta}}), type=WireNode))
-
-
-def read_slice(document: Any) -> EndpointSlice:
-    return slice_from_wire(msgspec.json.decode(json.dumps(document), type=WireSlice))
 
 
 PORTS = [
@@ -360,62 +350,3 @@ def test_adaptive_topology(annotations: dict[str, str], expected: tuple[bool, in
 )
 def test_zone_of_a_node_es_8(labels: dict[str, str] | None, zone: str) -> None:
     assert read_node(labels=labels) == Node("x", zone, ready=False)
-
-
-def test_slice_comes_back_as_it_was_sent() -> None:
-    sent = existing("s-a", [pod(1), pod(2)], annotations={"a": "b"}, finalizers=("f",))
-    assert read_slice(json.loads(msgspec.json.encode(sent))) == sent
-
-
-@pytest.mark.parametrize("lists", [{}, {"endpoints": None, "ports": None}, {"endpoints": [], "ports": []}])
-def test_lists_of_a_slice_may_be_null_es_153(lists: Any) -> None:
-    found = read_slice({"metadata": {"name": "s-a", "labels": None}, "addressType": "IPv4", **lists})
-    assert (found.endpoints, found.ports, found.labels) == ((), (), {})
-
-
-def test_nulls_inside_a_slice() -> None:
-    found = read_slice(
-        {
-            "apiVersion": "discovery.k8s.io/v1",
-            "kind": "EndpointSlice",
-            "metadata": {
-                "name": "s-a",
-                "creationTimestamp": None,
-                "annotations": None,
-                "ownerReferences": None,
-                "finalizers": None,
-                "managedFields": [{"manager": "m"}],
-            },
-            "addressType": "FQDN",
-            "endpoints": [
-                {"addresses": ["a.example"], "conditions": {"ready": None}, "targetRef": None, "hints": None},
-                {"addresses": ["b.example"], "conditions": {}, "hints": {"forZones": None}, "zone": None},
-            ],
-            "ports": [{"name": None, "port": None}],
-        }
-    )
-    assert [each.conditions for each in found.endpoints] == [Conditions()] * 2
-    assert found.ports == (EndpointPort(),)
-    assert (found.address_type, found.metadata.owner_references) == ("FQDN", None)
-
-
-def test_request_carries_exactly_the_fields_of_es_77_and_78() -> None:
-    sent = json.loads(msgspec.json.encode(existing("s-a", [pod(1)])))
-    (endpoint,) = sent["endpoints"]
-    assert sorted(sent) == ["addressType", "endpoints", "metadata", "ports"]
-    assert sorted(endpoint) == ["addresses", "conditions", "nodeName", "targetRef", "zone"]
-    assert endpoint["conditions"] == {"ready": True, "serving": True, "terminating": False}
-    assert endpoint["targetRef"] == {"kind": "Pod", "namespace": "ns", "name": "pod-001", "uid": "uid-pod-1"}
-    assert sent["metadata"]["labels"] == labelled()
-    assert sent["metadata"]["ownerReferences"] == [
-        {
-            "apiVersion": "v1",
-            "kind": "Service",
-            "name": service().name,
-            "uid": service().uid,
-            "controller": True,
-            "blockOwnerDeletion": True,
-        }
-    ]
-    empty = json.loads(msgspec.json.encode(existing("s-a", ports=())))
-    assert (empty["endpoints"], empty["ports"]) == ([], [])

@@ -4,30 +4,16 @@ from collections.abc import Iterator
 
 import pytest
 
-from api.names import ADAPTIVE_MODE_ANNOTATION, REASON_INVALID_ANNOTATION, TOPOLOGY_FLOOR_ANNOTATION, ZONE_LABEL
+from api.names import ADAPTIVE_MODE_ANNOTATION, REASON_INVALID_ANNOTATION, TOPOLOGY_FLOOR_ANNOTATION
 from e2e.cluster.local import ControlPlane
-from e2e.cluster.rest import Object
 from tests.shell.sliceplane import Sliceplane, running
 from tests.shell.waiting import eventually
-from tests.shell.world import ZONES, World
+from tests.shell.world import ZONES, World, counted
 
 pytestmark = [pytest.mark.server, pytest.mark.usefixtures("sliceplane")]
 
 ALL = {f"zone-{zone}" for zone in ZONES}
 GRACE_SECONDS = 3
-
-
-def counted(zone: str, *, ready: bool = True) -> Object:
-    """A Node with CPU, and whether it is ready."""
-    return {
-        "apiVersion": "v1",
-        "kind": "Node",
-        "metadata": {"name": f"node-{zone}", "labels": {ZONE_LABEL: f"zone-{zone}"}},
-        "status": {
-            "allocatable": {"cpu": "4"},
-            "conditions": [{"type": "Ready", "status": "True" if ready else "False"}],
-        },
-    }
 
 
 @pytest.fixture(scope="module")

@@ -10,29 +10,15 @@ import pytest
 from api.names import TOPOLOGY_MODE_ANNOTATION, ZONE_LABEL
 from e2e.cluster.fixtures import unavailable
 from e2e.cluster.local import ControlPlane
-from e2e.cluster.rest import Object
 from e2e.cluster.toolchain import BuildError
 from tests.shell.kcm import CHANGES, SYNCS, kcm
 from tests.shell.sliceplane import grant, running
 from tests.shell.waiting import eventually
-from tests.shell.world import World, namespaced
+from tests.shell.world import World, counted, namespaced
 
 pytestmark = pytest.mark.server
 
 _names = itertools.count()
-
-
-def zoned(zone: str, *, ready: bool = True) -> Object:
-    """A Node with CPU; `ready` decides whether its zone counts."""
-    return {
-        "apiVersion": "v1",
-        "kind": "Node",
-        "metadata": {"name": f"node-{zone}", "labels": {ZONE_LABEL: f"zone-{zone}"}},
-        "status": {
-            "allocatable": {"cpu": "4"},
-            "conditions": [{"type": "Ready", "status": "True" if ready else "False"}],
-        },
-    }
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +37,7 @@ def place(plane: ControlPlane) -> World:
     """A Namespace with a Service in Auto mode and three Pods in three zones."""
     world = World(plane, f"topology-{next(_names)}")
     world.api.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": world.namespace}})
-    world.api.apply([zoned("a"), zoned("b"), zoned("c"), zoned("d", ready=False)])
+    world.api.apply([counted("a"), counted("b"), counted("c"), counted("d", ready=False)])
     made = namespaced(
         "Service",
         world.namespace,

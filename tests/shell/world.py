@@ -14,6 +14,12 @@ def node(zone: str) -> Object:
     return {"apiVersion": "v1", "kind": "Node", "metadata": metadata}
 
 
+def counted(zone: str, *, ready: bool = True) -> Object:
+    """A Node with CPU; `ready` decides whether its zone counts for hints."""
+    conditions = [{"type": "Ready", "status": "True" if ready else "False"}]
+    return {**node(zone), "status": {"allocatable": {"cpu": "4"}, "conditions": conditions}}
+
+
 def namespaced(kind: str, namespace: str, name: str, **fields: Any) -> Object:
     labels = {"app": "web"} if kind == "Pod" else {}
     metadata = {"name": name, "namespace": namespace, "labels": fields.pop("labels", labels)}
