@@ -95,16 +95,15 @@ class SliceController:
     def _node_changed(self, old: Node | None, new: Node | None) -> None:
         for key in sorted(routes.services_of_node(old, new, self._stores.pods, self._stores.services)):
             self._queue.add_after(key, self._batch_seconds)
-        now = self._clock.now()
         self._capacity_sums.change(old, new)
-        self._held.change(old, new, now)
-        due = self._held.next_due()
-        if due is not None:
-            self._queue.add_after(_HELD_NODES, due - now)
+        self._held.change(old, new, self._clock.now())
         self._capacity_changed()
 
     def _capacity_changed(self) -> None:
         """Asks for the Services whose hints, given or refused, the zones' new capacity concerns."""
+        due = self._held.next_due()
+        if due is not None:
+            self._queue.add_after(_HELD_NODES, due - self._clock.now())
         before = self._capacity, self._held_capacity
         self._capacity, self._held_capacity = self._capacity_sums.capacity(), self._held.capacity()
         if (self._capacity, self._held_capacity) == before:
@@ -120,11 +119,7 @@ class SliceController:
 
     def _let_go(self) -> None:
         """Nodes whose grace period is over count no more."""
-        now = self._clock.now()
-        self._held.expire(now)
-        due = self._held.next_due()
-        if due is not None:
-            self._queue.add_after(_HELD_NODES, due - now)
+        self._held.expire(self._clock.now())
         self._capacity_changed()
 
     def _slice_changed(self, old: EndpointSlice | None, new: EndpointSlice | None) -> None:

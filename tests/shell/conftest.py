@@ -5,7 +5,8 @@ from collections.abc import Iterator
 import pytest
 
 from e2e.cluster.local import ControlPlane
-from tests.shell.sliceplane import Sliceplane, grant, running
+from e2e.cluster.product import grant
+from tests.shell.sliceplane import Sliceplane, running
 from tests.shell.world import ZONES, World, node
 
 

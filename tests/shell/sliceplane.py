@@ -7,23 +7,16 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import urllib3
-import yaml
 
 from e2e.cluster.local import ControlPlane
 from e2e.cluster.process import Process, free_port
+from e2e.cluster.product import USER
 from tests.shell.waiting import PATIENCE, eventually
 
 ROOT = Path(__file__).parents[2]
-USER = "system:serviceaccount:kube-system:sliceplane"
 GROUPS = ("system:serviceaccounts", "system:serviceaccounts:kube-system")
 
 _http = urllib3.PoolManager(retries=False, timeout=5.0)
-
-
-def grant(plane: ControlPlane) -> None:
-    """Applies config/rbac; a fresh API server makes kube-system only after it says that it is ready."""
-    manifests = list(yaml.safe_load_all((ROOT / "config/rbac/sliceplane.yaml").read_text()))
-    eventually(lambda: plane.client().apply(manifests))
 
 
 class Sliceplane:
@@ -54,15 +47,6 @@ class Sliceplane:
         wanted = {f'{key}="{value}"' for key, value in labels.items()}
         samples = re.findall(rf"^{name}(?:\{{(.*)\}})? (\S+)$", self.get("/metrics")[1], re.MULTILINE)
         return sum(float(value) for found, value in samples if wanted <= set(found.split(",")))
-
-    def wait_idle(self, syncs: int) -> None:
-        """Waits until it has made so many syncs and nothing waits for a worker."""
-
-        def check() -> None:
-            assert self.metric("endpoint_slice_controller_syncs") >= syncs
-            assert self.metric("workqueue_depth") == 0
-
-        eventually(check)
 
     def failures(self, namespace: str) -> list[str]:
         """Log lines about failed syncs of a namespace's Services; those of other tests may fail for ever."""

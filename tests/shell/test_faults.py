@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from e2e.cluster.product import USER
 from tests.shell.proxy import Faults, faulty
-from tests.shell.sliceplane import GROUPS, USER, Sliceplane, running
+from tests.shell.sliceplane import GROUPS, Sliceplane, running
 from tests.shell.storm import check_all, raging
 from tests.shell.waiting import eventually
 from tests.shell.world import World

@@ -10,9 +10,10 @@ import pytest
 from api.names import TOPOLOGY_MODE_ANNOTATION, ZONE_LABEL
 from e2e.cluster.fixtures import unavailable
 from e2e.cluster.local import ControlPlane
+from e2e.cluster.product import grant
 from e2e.cluster.toolchain import BuildError
 from tests.shell.kcm import CHANGES, SYNCS, kcm
-from tests.shell.sliceplane import grant, running
+from tests.shell.sliceplane import running
 from tests.shell.waiting import eventually
 from tests.shell.world import World, counted, namespaced
 
