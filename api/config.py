@@ -1,12 +1,21 @@
-"""The component's configuration: kube-controller-manager's flag names, defaults and ranges where it has the thing."""
+"""The component's configuration: kube-controller-manager's flag names, defaults and ranges where it has the thing.
+
+The fields of `Configuration` are the one source: flags, keys of the file, help and messages are made from them.
+"""
 
 import re
-from typing import Annotated, Any, Final, Literal
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Annotated, Any, Final, Literal, NamedTuple, Self
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic_core import PydanticCustomError
+
+from api.controllers import chosen
 
 _UNITS: Final = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
 _PART: Final = re.compile(r"(\d+(?:\.\d*)?|\.\d+)(ns|us|µs|ms|s|m|h)")
+_WHOLE: Final = {"s": 10**9, "ms": 10**6, "us": 10**3, "ns": 1}
 
 
 def parse_duration(value: object) -> object:
@@ -25,6 +34,13 @@ def parse_duration(value: object) -> object:
     return sum(float(number) * _UNITS[unit] for number, unit in parts)
 
 
+def show_duration(seconds: float) -> str:
+    """What `parse_duration` reads, in the largest unit of which it is a whole number, minutes aside: "90s", "500ms"."""
+    nanoseconds = round(seconds * 1e9)
+    unit = next(unit for unit, size in _WHOLE.items() if nanoseconds % size == 0)
+    return f"{nanoseconds // _WHOLE[unit]}{unit}"
+
+
 def parse_address(value: str) -> str:
     """HOST:PORT with a port from 1 to 65535, or "0".
 
@@ -36,25 +52,114 @@ def parse_address(value: str) -> str:
     return value
 
 
-Address = Annotated[str, AfterValidator(parse_address)]
-Duration = Annotated[float, BeforeValidator(parse_duration)]
+class SelfExplaining(ValueError):
+    """Refuses a value in words that say more than what its field accepts."""
 
 
-def flag(name: str, default: Any, text: str, **limits: Any) -> Any:  # noqa: ANN401 (pydantic's Field is typed so)
-    """A field that is also a flag `--name`; `text` is its help."""
-    return Field(default, description=text, json_schema_extra={"flag": name}, **limits)
+def join_controllers(value: object) -> object:
+    """A list of names, which is what KCM's configuration has, as the text that its flag has."""
+    return ",".join(value) if isinstance(value, list) and all(isinstance(each, str) for each in value) else value
+
+
+def check_controllers(value: str) -> str:
+    """The text of `--controllers` as it is, when it leaves something to run.
+
+    Raises SelfExplaining when it names what there is not, or nothing.
+    """
+    try:
+        if chosen(value):
+            return value
+    except ValueError as error:
+        raise SelfExplaining(str(error)) from error
+    raise SelfExplaining("leaves nothing to run")
+
+
+@dataclass(frozen=True)
+class Kind:
+    """How values of a type are written; a mark on the type, for settings.py."""
+
+    what: str
+    """What is accepted, as it reads after "must be"."""
+    metavar: str
+    parse: Callable[[str], object] = str
+    """From the text of a flag. What cannot be parsed stays text, which the model then refuses."""
+    show: Callable[[Any], str] = str
+    plain: bool = False
+    """Whether a number in the file stands for its text: `0` is a duration, `15` is not."""
+    bare: str | None = None
+    """What the flag means without a value, if it may be without one."""
+
+
+_LABEL: Final = "[a-z0-9]([-a-z0-9]*[a-z0-9])?"
+
+Address = Annotated[
+    str,
+    AfterValidator(parse_address),
+    Kind("HOST:PORT with a port from 1 to 65535, or 0", "HOST:PORT", plain=True),
+]
+Controllers = Annotated[
+    str,
+    BeforeValidator(join_controllers),
+    AfterValidator(check_controllers),
+    Kind('names of controllers, "*" or "-name", in a list or with commas between them', "NAMES"),
+]
+Duration = Annotated[
+    float,
+    BeforeValidator(parse_duration),
+    Kind("a duration (500ms, 1m30s)", "DURATION", show=show_duration, plain=True),
+]
+Namespace = Annotated[
+    str, Field(pattern=f"^{_LABEL}$", max_length=63), Kind("an RFC 1123 label, such as kube-system", "NAME")
+]
+ObjectName = Annotated[
+    str,
+    Field(pattern=rf"^{_LABEL}(\.{_LABEL})*$", max_length=253),
+    Kind("an RFC 1123 subdomain, such as sliceplane", "NAME"),
+]
+
+
+class Rule(NamedTuple):
+    """The value of one field must be more than so many times that of another."""
+
+    more: str
+    times: float
+    less: str
+
+    def told(self, more: str, less: str) -> str:
+        """The rule in words, under these names."""
+        return f"{more} must be more than {f'{self.times:g} times ' if self.times != 1 else ''}{less}"
+
+
+# As client-go has them (1.2 is its JitterFactor): a leader gives up before another may take over, and after trying.
+RULES: Final = (
+    Rule("leader_elect_lease_duration", 1.0, "leader_elect_renew_deadline"),
+    Rule("leader_elect_renew_deadline", 1.2, "leader_elect_retry_period"),
+)
+
+
+def flag(name: str, default: Any, text: str, *, key: str = "", **limits: Any) -> Any:  # noqa: ANN401 (as pydantic's Field)
+    """A field that is also the flag `--name`; `text` is its help.
+
+    `key` is its place in the file, "section.key", when that is not the field's name in camelCase at the top.
+    """
+    return Field(default, description=text, json_schema_extra={"flag": name, "key": key}, **limits)
 
 
 class Configuration(BaseModel):
     """Everything that `sliceplane run` can be told. Durations are seconds."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
     kubeconfig: str = flag(
-        "kubeconfig", "", "Path to a kubeconfig file; default $KUBECONFIG, then the Pod's own ServiceAccount."
+        "kubeconfig",
+        "",
+        "Path to a kubeconfig file; default $KUBECONFIG, then the Pod's own ServiceAccount.",
+        key="clientConnection.kubeconfig",
     )
-    context: str = flag("context", "", "The kubeconfig context to use; default its current one.")
-    controllers: str = flag(
+    context: str = flag(
+        "context", "", "The kubeconfig context to use; default its current one.", key="clientConnection.context"
+    )
+    controllers: Controllers = flag(
         "controllers",
         "*",
         "A comma-separated list of controllers to run: '*' runs all, 'foo' runs foo, '-foo' does not.",
@@ -79,6 +184,35 @@ class Configuration(BaseModel):
         "How long changes of Pods are collected before a Service is synced; longer means fewer writes, and later.",
         ge=0,
     )
+    concurrent_endpoint_syncs: int = flag(
+        "concurrent-endpoint-syncs", 5, "The number of Services whose Endpoints are synced at the same time.", ge=1
+    )
+    endpoint_updates_batch_period: Duration = flag(
+        "endpoint-updates-batch-period",
+        0.0,
+        "How long changes of Pods are collected before the Endpoints of a Service are synced.",
+        ge=0,
+    )
+    mirroring_concurrent_service_endpoint_syncs: int = flag(
+        "mirroring-concurrent-service-endpoint-syncs",
+        5,
+        "The number of Endpoints that are mirrored to EndpointSlices at the same time.",
+        ge=1,
+        le=50,
+    )
+    mirroring_max_endpoints_per_subset: int = flag(
+        "mirroring-max-endpoints-per-subset",
+        1000,
+        "The most addresses of one subset of an Endpoints object that are mirrored.",
+        ge=1,
+        le=1000,
+    )
+    mirroring_endpointslice_updates_batch_period: Duration = flag(
+        "mirroring-endpointslice-updates-batch-period",
+        0.0,
+        "How long changes by others to mirrored EndpointSlices are collected before they are mended.",
+        ge=0,
+    )
     topology_grace_period: Duration = flag(
         "topology-grace-period",
         60.0,
@@ -89,16 +223,77 @@ class Configuration(BaseModel):
         "kube-api-qps",
         0.0,
         "Requests a second to the API server; 0 leaves the limit to its priority and fairness.",
+        key="clientConnection.qps",
         ge=0,
     )
-    kube_api_burst: int = flag("kube-api-burst", 30, "Requests at once when --kube-api-qps limits them.", ge=1)
+    kube_api_burst: int = flag(
+        "kube-api-burst",
+        30,
+        "Requests at once when --kube-api-qps limits them.",
+        key="clientConnection.burst",
+        ge=1,
+    )
     leader_elect: Literal[False] = flag(
-        "leader-elect", False, "Leader election is not part of this version: run one replica. Only false is accepted."
+        "leader-elect",
+        False,
+        "Leader election is not part of this version: run one replica. Only false is accepted.",
+        key="leaderElection.leaderElect",
+    )
+    # A Lease counts in whole seconds, and the API server refuses one of 0.
+    leader_elect_lease_duration: Duration = flag(
+        "leader-elect-lease-duration",
+        15.0,
+        "How long the others wait after the leader's last renewal before they try to take over.",
+        key="leaderElection.leaseDuration",
+        ge=1,
+    )
+    leader_elect_renew_deadline: Duration = flag(
+        "leader-elect-renew-deadline",
+        10.0,
+        "How long the leader tries to renew before it stops leading; less than the lease duration.",
+        key="leaderElection.renewDeadline",
+        gt=0,
+    )
+    leader_elect_retry_period: Duration = flag(
+        "leader-elect-retry-period",
+        2.0,
+        "How long to wait between tries to lead or to renew; 1.2 times it is less than the renew deadline.",
+        key="leaderElection.retryPeriod",
+        gt=0,
+    )
+    leader_elect_resource_lock: Literal["leases"] = flag(
+        "leader-elect-resource-lock",
+        "leases",
+        "The kind of object that stands for leadership.",
+        key="leaderElection.resourceLock",
+    )
+    leader_elect_resource_name: ObjectName = flag(
+        "leader-elect-resource-name",
+        "sliceplane",
+        "The name of the Lease that stands for leadership.",
+        key="leaderElection.resourceName",
+    )
+    leader_elect_resource_namespace: Namespace = flag(
+        "leader-elect-resource-namespace",
+        "kube-system",
+        "The namespace of the Lease that stands for leadership.",
+        key="leaderElection.resourceNamespace",
     )
     metrics_bind_address: Address = flag(
         "metrics-bind-address",
         "127.0.0.1:8080",
         "Where /metrics, /healthz, /livez and /readyz are served, as HOST:PORT; 0 switches all of them off.",
     )
-    logging_format: Literal["text", "json"] = flag("logging-format", "text", "The format of log lines.")
-    v: int = flag("v", 0, "Verbosity of the log; 4 and above shows debugging lines.", ge=0)
+    logging_format: Literal["text", "json"] = flag(
+        "logging-format", "text", "The format of log lines.", key="logging.format"
+    )
+    v: int = flag("v", 0, "Verbosity of the log; 4 and above shows debugging lines.", key="logging.verbosity", ge=0)
+
+    @model_validator(mode="after")
+    def _keeps_rules(self) -> Self:
+        broken = [rule for rule in RULES if getattr(self, rule.more) <= rule.times * getattr(self, rule.less)]
+        if broken:
+            told = "; ".join(rule.told(rule.more, rule.less) for rule in broken)
+            values = {field: getattr(self, field) for rule in broken for field in (rule.more, rule.less)}
+            raise PydanticCustomError("rules", "{told}", {"told": told, "broken": broken, "values": values})
+        return self

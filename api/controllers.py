@@ -3,7 +3,10 @@
 from typing import Final
 
 # Our controllers, by KCM's name, and the alias that KCM knows them by.
-CONTROLLERS: Final = {"endpointslice-controller": "endpointslice"}
+ENDPOINTSLICE: Final = "endpointslice-controller"
+ENDPOINTS: Final = "endpoints-controller"
+MIRRORING: Final = "endpointslice-mirroring-controller"
+CONTROLLERS: Final = {ENDPOINTS: "endpoint", ENDPOINTSLICE: "endpointslice", MIRRORING: "endpointslicemirroring"}
 
 _KCM: Final = """
 bootstrap-signer certificatesigningrequest-approving certificatesigningrequest-cleaner certificatesigningrequest-signing

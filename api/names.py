@@ -10,6 +10,15 @@ RESERVED_SLICE_LABELS: Final = frozenset({SERVICE_NAME_LABEL, MANAGED_BY_LABEL, 
 # KCM's own value: whoever reads slices must notice no difference (ES-1).
 ENDPOINTSLICE_MANAGED_BY: Final = "endpointslice-controller.k8s.io"
 
+MIRRORING_MANAGED_BY: Final = "endpointslicemirroring-controller.k8s.io"
+ENDPOINTS_MANAGED_BY_LABEL: Final = "endpoints.kubernetes.io/managed-by"
+ENDPOINTS_MANAGED_BY: Final = "endpoint-controller"
+SKIP_MIRROR_LABEL: Final = "endpointslice.kubernetes.io/skip-mirror"
+
+OVER_CAPACITY_ANNOTATION: Final = "endpoints.kubernetes.io/over-capacity"
+OVER_CAPACITY_TRUNCATED: Final = "truncated"
+LEADER_ANNOTATION: Final = "control-plane.alpha.kubernetes.io/leader"
+LAST_APPLIED_ANNOTATION: Final = "kubectl.kubernetes.io/last-applied-configuration"
 TRIGGER_TIME_ANNOTATION: Final = "endpoints.kubernetes.io/last-change-trigger-time"
 TOPOLOGY_HINTS_ANNOTATION: Final = "service.kubernetes.io/topology-aware-hints"
 TOPOLOGY_MODE_ANNOTATION: Final = "service.kubernetes.io/topology-mode"
@@ -20,9 +29,16 @@ CONTROL_PLANE_LABELS: Final = ("node-role.kubernetes.io/control-plane", "node-ro
 ZONE_LABEL: Final = "topology.kubernetes.io/zone"
 
 EVENT_COMPONENT_ENDPOINTSLICE: Final = "endpoint-slice-controller"
+EVENT_COMPONENT_ENDPOINTS: Final = "endpoint-controller"
+EVENT_COMPONENT_MIRRORING: Final = "endpoint-slice-mirroring-controller"
 REASON_UPDATE_FAILED: Final = "FailedToUpdateEndpointSlices"
 REASON_HINTS_ENABLED: Final = "TopologyAwareHintsEnabled"
 REASON_HINTS_DISABLED: Final = "TopologyAwareHintsDisabled"
 REASON_INVALID_ANNOTATION: Final = "InvalidTopologyAnnotation"
 REASON_PODS_LEFT_OUT: Final = "PodsLeftOut"
 REASON_MALFORMED: Final = "MalformedObject"
+REASON_ENDPOINTS_CREATE_FAILED: Final = "FailedToCreateEndpoint"
+REASON_ENDPOINTS_UPDATE_FAILED: Final = "FailedToUpdateEndpoint"
+REASON_OVER_CAPACITY: Final = "EndpointsOverCapacity"
+REASON_INVALID_IP: Final = "InvalidIPAddress"
+REASON_TOO_MANY_ADDRESSES: Final = "TooManyAddressesToMirror"

@@ -10,21 +10,16 @@ from typing import Any, Final
 import uvloop
 from aiohttp import web
 
-from api import names
 from api.config import Configuration
 from controllers import __version__
-from controllers.model.plan import Notice
-from controllers.runtime import watch
 from controllers.runtime.api_client import ApiClient
 from controllers.runtime.clock import SystemClock
 from controllers.runtime.credentials import Credentials
-from controllers.runtime.events import EventRecorder, Regarding
-from controllers.runtime.loop import Loop
-from controllers.runtime.slice_controller import QUEUE_NAME, SliceController, Stores
-from controllers.runtime.watch import Malformed, Reflector
-from controllers.runtime.writer import Writer
+from controllers.runtime.stores import Stores
+from controllers.runtime.watch import Reflector
 from controllers.telemetry import metrics
 from controllers.telemetry.logs import bind
+from controllers.workshop import Workshop
 
 # What is in flight when SIGTERM comes may finish in this time; then it is abandoned (kubelet's patience is 30 s).
 STOP_SECONDS: Final = 8.0
@@ -69,58 +64,35 @@ class App:
         self._log.info("stopped")
 
     async def _serve_until_stopped(self, client: ApiClient) -> None:
-        recorder = EventRecorder(client, self._clock, names.EVENT_COMPONENT_ENDPOINTSLICE)
-        background = [asyncio.create_task(recorder.run()), *self._watch(client, recorder)]
+        workshop = Workshop(self._configuration, self._stores, client, self._clock)
+        self._reflectors = workshop.reflectors
+        background = [asyncio.create_task(recorder.run()) for recorder in workshop.recorders]
+        background += [asyncio.create_task(reflector.run()) for reflector in workshop.reflectors]
         try:
-            await self._until_stopped(self._work(client, recorder), *background)
+            await self._until_stopped(self._work(workshop), *background)
         finally:
             for task in background:
                 task.cancel()
             await asyncio.gather(*background, return_exceptions=True)
 
-    def _watch(self, client: ApiClient, recorder: EventRecorder) -> list[asyncio.Task[None]]:
-        def malformed(found: Malformed) -> None:
-            version = "discovery.k8s.io/v1" if found.kind == "EndpointSlice" else "v1"
-            about = Regarding(found.kind, found.namespace, found.name, found.uid, version)
-            recorder.record(about, Notice("Warning", names.REASON_MALFORMED, f"Skipped: {found.error}"))
-
-        stores = self._stores
-        self._reflectors = [
-            Reflector(client, watch.PODS, stores.pods, self._clock, malformed),
-            Reflector(client, watch.SERVICES, stores.services, self._clock, malformed),
-            Reflector(client, watch.NODES, stores.nodes, self._clock, malformed),
-            Reflector(client, watch.SLICES, stores.slices, self._clock, malformed),
-        ]
-        for kind, store in (
-            ("Pod", stores.pods),
-            ("Service", stores.services),
-            ("Node", stores.nodes),
-            ("EndpointSlice", stores.slices),
-        ):
-            metrics.STORED.labels(kind=kind).set_function(store.__len__)
-        return [asyncio.create_task(reflector.run()) for reflector in self._reflectors]
-
-    async def _work(self, client: ApiClient, recorder: EventRecorder) -> None:
-        """Waits for the caches, then works: nothing is written from half a picture (ES-18)."""
+    async def _work(self, workshop: Workshop) -> None:
+        """Waits for the caches, then works: nothing is written from half a picture (ES-18, EP-11)."""
         for reflector in self._reflectors:
             await reflector.synced.wait()
         # What was loaded stays: the collector need not look at it again.
         gc.freeze()
         gc.set_threshold(_GC_THRESHOLD)
-        stores, config = self._stores, self._configuration
-        self._log.info("caches synced", pods=len(stores.pods), services=len(stores.services), nodes=len(stores.nodes))
-        writer = Writer(client, stores.slices, self._clock)
-        controller = SliceController(
-            stores,
-            writer,
-            recorder,
-            self._clock,
-            max_endpoints=config.max_endpoints_per_slice,
-            batch_seconds=config.endpointslice_updates_batch_period,
-            grace_seconds=config.topology_grace_period,
-        ).start()
-        loop = Loop(controller, self._clock, QUEUE_NAME)
-        await loop.run(config.concurrent_service_endpoint_syncs, self._stopping)
+        stores = self._stores
+        self._log.info(
+            "caches synced",
+            controllers=",".join(workshop.names),
+            pods=len(stores.pods),
+            services=len(stores.services),
+            nodes=len(stores.nodes),
+        )
+        async with asyncio.TaskGroup() as group:
+            for loop, workers in workshop.loops():
+                group.create_task(loop.run(workers, self._stopping))
 
     async def _until_stopped(self, work: Awaitable[None], *background: asyncio.Task[None]) -> None:
         """Waits for the stop signal, and then for the work to end, but not for long; a task that dies is an error."""

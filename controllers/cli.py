@@ -1,65 +1,55 @@
 """The command line. Flags come from the configuration's fields, so a flag cannot differ from what it sets."""
 
 import sys
-import types
 from collections.abc import Callable
-from typing import Any, Literal, get_args, get_origin
+from pathlib import Path
+from typing import Any
 
 import click
-from pydantic import ValidationError
-from pydantic.fields import FieldInfo
+from click.core import ParameterSource
 
-from api.config import Configuration, parse_duration
-from api.controllers import UnknownController, chosen
+from api import config_file
+from api.config import Configuration
+from api.settings import SETTINGS, Setting
 from controllers import __version__
 from controllers.planning.command import plan_command
 
 
-class DurationType(click.ParamType[float]):
-    """A duration as Go writes it, in seconds inside."""
-
-    name = "duration"
-
-    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        try:
-            return float(str(parse_duration(value)))
-        except ValueError as error:
-            self.fail(str(error), param, ctx)
-
-
-def _option(field: str, info: FieldInfo) -> Callable[..., Any]:
-    extra = info.json_schema_extra
-    name = str(extra["flag"]) if isinstance(extra, dict) else field
-    kwargs: dict[str, Any] = {"default": info.default, "help": info.description, "show_default": True}
-    if info.annotation is float and info.metadata and any(hasattr(each, "func") for each in info.metadata):
-        kwargs["type"] = DurationType()
-        kwargs["default"] = f"{info.default:g}s"
-    elif get_origin(info.annotation) is Literal:
-        values = get_args(info.annotation)
-        if values == (False,):
-            kwargs |= {"type": click.BOOL, "is_flag": False, "flag_value": True}
-        else:
-            kwargs["type"] = click.Choice(values)
-    elif isinstance(info.annotation, type) and not isinstance(info.annotation, types.GenericAlias):
-        kwargs["type"] = info.annotation
-    declarations = [f"--{name}", field] + (["-v"] if name == "v" else [])
-    return click.option(*declarations, **kwargs)
+def option(setting: Setting) -> Callable[..., Any]:
+    """The flag of a setting. Its text is passed on: the model says what is wrong with it, as with the file's."""
+    default = setting.kind.show(setting.default)
+    told = "; ".join(each for each in (setting.limits, default and f"default: {default}") if each)
+    bare: dict[str, Any] = {"is_flag": False, "flag_value": setting.kind.bare} if setting.kind.bare else {}
+    return click.option(
+        f"--{setting.flag}",
+        setting.field,
+        *(["-v"] if setting.flag == "v" else []),
+        type=str,
+        metavar=setting.kind.metavar,
+        default=default,
+        help=f"{setting.text}  [{told}]" if told else setting.text,
+        **bare,
+    )
 
 
 def _with_flags(command: Callable[..., None]) -> Callable[..., None]:
-    for field, info in reversed(Configuration.model_fields.items()):
-        command = _option(field, info)(command)
+    for setting in reversed(SETTINGS.values()):
+        command = option(setting)(command)
     return command
 
 
-def _usage_errors(error: ValidationError) -> str:
-    lines = []
-    for each in error.errors():
-        field = str(each["loc"][0])
-        extra = Configuration.model_fields[field].json_schema_extra
-        name = extra["flag"] if isinstance(extra, dict) else field
-        lines.append(f"--{name}={each['input']}: {each['msg']}")
-    return "\n".join(lines)
+def _read(flag: str, path: str) -> config_file.File:
+    try:
+        return config_file.read(path, Path(path).read_bytes())
+    except OSError as error:
+        raise click.UsageError(f"--{flag}={path}: {(error.strerror or str(error)).lower()}") from error
+
+
+def _configured(flags: dict[str, str], file: config_file.File | None) -> Configuration:
+    try:
+        return config_file.configured(flags, file)
+    except config_file.ConfigurationError as error:
+        raise click.UsageError(str(error)) from error
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -68,29 +58,46 @@ def main() -> None:
 
 
 @main.command()
+@click.option(
+    "--config", metavar="FILE", help="A configuration file; flags win over it. `sliceplane config` shows what it holds."
+)
 @_with_flags
-def run(**flags: object) -> None:
+@click.pass_context
+def run(context: click.Context, /, config: str | None, **flags: str) -> None:
     """Run the controllers against an API server until SIGTERM."""
     # Imported here: the other commands need neither a network nor the memory that it takes.
     from controllers import app
     from controllers.runtime.credentials import CredentialsError
     from controllers.telemetry import logs
 
-    try:
-        configuration = Configuration.model_validate(flags)
-        controllers = chosen(configuration.controllers)
-    except ValidationError as error:
-        raise click.UsageError(_usage_errors(error)) from error
-    except UnknownController as error:
-        raise click.UsageError(f"--controllers: {error}") from error
-    if not controllers:
-        raise click.UsageError(f"--controllers={configuration.controllers} leaves nothing to run")
+    file = None if config is None else _read("config", config)
+    # A flag that is given with its default still wins over the file.
+    given = {
+        field: text for field, text in flags.items() if context.get_parameter_source(field) != ParameterSource.DEFAULT
+    }
+    configuration = _configured(given, file)
     logs.configure(json=configuration.logging_format == "json", verbosity=configuration.v)
     try:
         app.run(configuration)
     except (CredentialsError, OSError) as error:
         click.echo(f"sliceplane: {error}", err=True)
         sys.exit(1)
+
+
+@main.command("config", short_help="Show the default configuration, or check a file.")
+@click.option("--print-default", is_flag=True, help="Print the default configuration as a file for `run --config`.")
+@click.option(
+    "--check", metavar="FILE", help="Tell every problem of a configuration file; exit status 2 if there are any."
+)
+def config_command(print_default: bool, check: str | None) -> None:
+    """Show the default configuration, or check a file."""
+    if print_default == (check is not None):
+        raise click.UsageError("give either --print-default or --check=FILE")
+    if check is None:
+        click.echo(config_file.default_text(), nl=False)
+        return
+    _configured({}, _read("check", check))
+    click.echo(f"{check}: valid")
 
 
 @main.command()

@@ -6,14 +6,24 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from api.names import ENDPOINTSLICE_MANAGED_BY, MANAGED_BY_LABEL, SERVICE_NAME_LABEL, TRIGGER_TIME_ANNOTATION
+from api.names import (
+    ENDPOINTS_MANAGED_BY,
+    ENDPOINTS_MANAGED_BY_LABEL,
+    ENDPOINTSLICE_MANAGED_BY,
+    MANAGED_BY_LABEL,
+    SERVICE_NAME_LABEL,
+    TRIGGER_TIME_ANNOTATION,
+)
 from controllers.endpointslice.reconcile import Plan, Snapshot, reconcile
 from controllers.membership.trigger_time import Seen
 from controllers.model.objects import (
     Conditions,
     Endpoint,
+    EndpointAddress,
     EndpointPort,
+    Endpoints,
     EndpointSlice,
+    EndpointSubset,
     Labels,
     Node,
     ObjectMeta,
@@ -21,11 +31,13 @@ from controllers.model.objects import (
     Pod,
     Service,
     ServicePort,
+    SubsetPort,
     TargetRef,
 )
 
 CREATED = "2026-01-01T00:00:00Z"
 HTTP = EndpointPort("http", "TCP", 8080)
+SUBSET_HTTP = SubsetPort("http", 8080, "TCP")
 SERVICE = Service(
     namespace="ns",
     name="s",
@@ -124,6 +136,42 @@ def existing(
 
 def placeholder(name: str = "s-empty", **changes: Any) -> EndpointSlice:
     return existing(name, ports=(), **changes)
+
+
+def address(of: Pod, **changes: Any) -> EndpointAddress:
+    """The address that the Endpoints of `SERVICE` have for a Pod (EP-32)."""
+    made = EndpointAddress(
+        ip=of.ipv4[0],
+        node_name=of.node_name,
+        target_ref=TargetRef(kind="Pod", namespace=of.namespace, name=of.name, uid=of.uid),
+    )
+    return replace(made, **changes)
+
+
+def subset(
+    ready: Iterable[Pod | EndpointAddress] = (),
+    not_ready: Iterable[Pod | EndpointAddress] = (),
+    *ports: SubsetPort,
+) -> EndpointSubset:
+    """A subset with these addresses, on the port of `SERVICE` if no other is given."""
+
+    def addresses(of: Iterable[Pod | EndpointAddress]) -> tuple[EndpointAddress, ...]:
+        return tuple(address(each) if isinstance(each, Pod) else each for each in of)
+
+    return EndpointSubset(addresses(ready), addresses(not_ready), ports or (SUBSET_HTTP,))
+
+
+def existing_endpoints(*subsets: EndpointSubset, **metadata: Any) -> Endpoints:
+    """Endpoints as the API server returns them; by default those of `SERVICE`, with the right labels."""
+    meta = ObjectMeta(
+        name="s",
+        namespace="ns",
+        uid="uid-endpoints",
+        resource_version="7",
+        creation_timestamp=CREATED,
+        labels={ENDPOINTS_MANAGED_BY_LABEL: ENDPOINTS_MANAGED_BY},
+    )
+    return Endpoints(metadata=replace(meta, **metadata), subsets=subsets)
 
 
 def planned(

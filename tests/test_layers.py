@@ -20,9 +20,10 @@ RANK = {
     "planning": 5,
     "telemetry": 5,
     "runtime": 6,
-    "app": 7,
-    "cli": 8,
-    "__main__": 9,
+    "workshop": 7,
+    "app": 8,
+    "cli": 9,
+    "__main__": 10,
 }
 
 

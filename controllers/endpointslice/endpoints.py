@@ -81,11 +81,10 @@ def desired(service: Service, candidates: Iterable[Candidate], nodes: Mapping[st
 
 
 def _endpoint(pod: Pod, node: Node | None, service: Service, family: str) -> Endpoint:
-    ready = service.publish_not_ready or (pod.ready and not pod.terminating)
     return Endpoint(
         addresses=membership.addresses(pod, family),
-        conditions=_CONDITIONS[ready, pod.ready, pod.terminating],
-        hostname=pod.hostname if pod.hostname and pod.subdomain == service.name else None,
+        conditions=_CONDITIONS[membership.ready(pod, service), pod.ready, pod.terminating],
+        hostname=membership.hostname(pod, service) or None,
         target_ref=TargetRef(kind="Pod", namespace=pod.namespace, name=pod.name, uid=pod.uid),
         node_name=pod.node_name or None,
         zone=(node.zone or None) if node is not None else None,

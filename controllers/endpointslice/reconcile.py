@@ -13,14 +13,14 @@ from msgspec.structs import replace
 from controllers.endpointslice.endpoints import Candidate, Group, LeftOut, desired, select
 from controllers.endpointslice.packing import pack
 from controllers.endpointslice.slices import (
-    free_name,
     new_slice,
     owned,
     placeholder_equal,
     with_trigger_time,
 )
-from controllers.membership.pods import not_syncable
 from controllers.membership.ports import group_key
+from controllers.membership.services import not_syncable
+from controllers.membership.slice_names import Either, free_name
 from controllers.membership.trigger_time import Seen, trigger_time
 from controllers.model.addresses import is_ipv6
 from controllers.model.identity import Identity, identity
@@ -63,7 +63,7 @@ class FamilyPlan(Struct, frozen=True, gc=False, kw_only=True):
     """The writes of one address type; `added` and `removed` count endpoints (ES-61), `suppressed` creates (ES-72)."""
 
     address_type: str
-    writes: Writes = Writes()
+    writes: Writes[EndpointSlice] = Writes()
     added: int = 0
     removed: int = 0
     suppressed: int = 0
@@ -211,7 +211,7 @@ def _finalise(
     update: list[EndpointSlice],
     delete: list[EndpointSlice],
     time: str,
-) -> tuple[Writes, int]:
+) -> tuple[Writes[EndpointSlice], int]:
     """Recycles what would be deleted, names what is new, stamps the trigger time (ES-71, ES-72, ES-90)."""
     service = snapshot.service
     kept: list[EndpointSlice] = []
@@ -223,7 +223,7 @@ def _finalise(
     suppressed = len(create) if service.terminating else 0
     named: dict[str, EndpointSlice] = {}
     for each in () if service.terminating else create:
-        name = free_name(service, family, each.ports, _Union(snapshot.taken, named))
+        name = free_name(service.name, service.uid, family, each.ports, Either(snapshot.taken, named))
         named[name] = replace(each, metadata=replace(each.metadata, name=name))
     writes = Writes(
         create=tuple(with_trigger_time(each, time) for each in named.values()),
@@ -243,13 +243,3 @@ def _recycled(wanted: EndpointSlice, doomed: EndpointSlice) -> EndpointSlice:
         wanted.metadata, name=found.name, uid=found.uid, resource_version=found.resource_version
     )
     return replace(wanted, metadata=metadata)
-
-
-class _Union:
-    """Membership in either of two containers, without copying them."""
-
-    def __init__(self, one: Container[str], other: Container[str]) -> None:
-        self._one, self._other = one, other
-
-    def __contains__(self, name: object) -> bool:
-        return name in self._one or name in self._other

@@ -1,24 +1,10 @@
-"""A slice's metadata: who owns it, what it is labelled and called (ES-55, ES-79 ... ES-86, D-3)."""
-
-from collections.abc import Container
-from hashlib import blake2s
-from typing import Final
+"""A slice's metadata: who owns it, what it is labelled and called (ES-55, ES-79 ... ES-86)."""
 
 from msgspec.structs import replace
 
 from api import names
-from controllers.endpointslice.endpoints import Group
-from controllers.membership.ports import port_hash
+from controllers.membership.services import headless
 from controllers.model.objects import EndpointSlice, ObjectMeta, OwnerReference, Service
-
-# The API server's own alphabet for generated names, and its limit for the part before them.
-_ALPHABET: Final = "bcdfghjklmnpqrstvwxz2456789"
-_LONGEST_PREFIX: Final = 58
-
-
-def headless(service: Service) -> bool:
-    """Headless by the controller's test (ES-83)."""
-    return service.cluster_ip in ("", "None")
 
 
 def labels_for(service: Service) -> dict[str, str]:
@@ -86,23 +72,3 @@ def with_trigger_time(found: EndpointSlice, time: str) -> EndpointSlice:
     if time:
         annotations[names.TRIGGER_TIME_ANNOTATION] = time
     return replace(found, metadata=replace(found.metadata, annotations=annotations or None))
-
-
-def free_name(service: Service, address_type: str, group: Group, taken: Container[str]) -> str:
-    """The first free name for a slice of this group: the same one again, if the answer to a create was lost (D-3).
-
-    Shaped as the API server would generate it: the Service's name, cut at 58 characters, and five more.
-    """
-    prefix = f"{service.name}-"[:_LONGEST_PREFIX]
-    about = "\0".join((service.uid, address_type, *map(port_hash, group)))
-    position = 0
-    while True:
-        digest = int.from_bytes(blake2s(f"{about}\0{position}".encode(), digest_size=8).digest())
-        suffix = ""
-        for _ in range(5):
-            digest, index = divmod(digest, len(_ALPHABET))
-            suffix += _ALPHABET[index]
-        name = prefix + suffix
-        if name not in taken:
-            return name
-        position += 1

@@ -1,18 +1,12 @@
-"""Which Pods belong to a Service, and why not the others (ES-36 ... ES-40). Endpoints and EndpointSlices share it."""
+"""Which Pods belong to a Service, why not the others, and how they show (ES-36 ... ES-43, EP-29 ... EP-35).
+
+Endpoints and EndpointSlices share it.
+"""
 
 from controllers.model.objects import Node, Pod, Service
 from controllers.model.reasons import Reason
 
 _FINISHED = ("Succeeded", "Failed")
-
-
-def not_syncable(service: Service) -> Reason | None:
-    """Why nothing is written for this Service, whatever Pods there are (ES-32); None when it is to be synced."""
-    if service.type == "ExternalName":
-        return Reason.SERVICE_EXTERNAL_NAME
-    if service.selector is None:
-        return Reason.SERVICE_NO_SELECTOR
-    return None
 
 
 def left_out(pod: Pod) -> Reason | None:
@@ -31,10 +25,34 @@ def left_out_of_family(pod: Pod, node: Node | None, service: Service, family: st
     """Why a Pod that may be an endpoint is none of this family, "IPv4" or "IPv6" (ES-38 ... ES-40)."""
     if node is None and not service.publish_not_ready:
         return Reason.NODE_NOT_FOUND
-    if not addresses(pod, family):
-        refused = any((":" in text) is (family == "IPv6") for text in pod.refused_ips)
-        return Reason.POD_ADDRESS_REFUSED if refused else Reason.POD_NO_ADDRESS_OF_FAMILY
-    return None
+    return _without_address(pod, family)
+
+
+def left_out_of_endpoints(pod: Pod, service: Service, family: str) -> Reason | None:
+    """Why a Pod that may be an endpoint is not in the Endpoints, which hold one family (EP-29, EP-31).
+
+    Endpoints cannot say that a Pod is terminating, so it leaves them; its Node does not matter.
+    """
+    if pod.terminating and not service.publish_not_ready:
+        return Reason.POD_TERMINATING
+    return _without_address(pod, family)
+
+
+def _without_address(pod: Pod, family: str) -> Reason | None:
+    if addresses(pod, family):
+        return None
+    refused = any((":" in text) is (family == "IPv6") for text in pod.refused_ips)
+    return Reason.POD_ADDRESS_REFUSED if refused else Reason.POD_NO_ADDRESS_OF_FAMILY
+
+
+def ready(pod: Pod, service: Service) -> bool:
+    """Whether the Pod should get new connections (ES-41, EP-35)."""
+    return service.publish_not_ready or (pod.ready and not pod.terminating)
+
+
+def hostname(pod: Pod, service: Service) -> str:
+    """The name under which DNS should know the Pod, "" for none (ES-43)."""
+    return pod.hostname if pod.hostname and pod.subdomain == service.name else ""
 
 
 def addresses(pod: Pod, family: str) -> tuple[str, ...]:

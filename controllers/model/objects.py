@@ -1,10 +1,10 @@
 """The few fields of each Kubernetes object that the controllers read, as flat immutable records.
 
 Pods, Services and Nodes are *records*: made from the API's JSON by `wire.py`, compared as a whole (an update that
-changes no field here is not an event) and shared freely, since nothing in them can change. EndpointSlices keep the
-API's shape, because what is read is also what is written.
+changes no field here is not an event) and shared freely, since nothing in them can change. EndpointSlices and Endpoints
+keep the API's shape, because what is read is also what is written.
 
-No record holds a resourceVersion except EndpointSlice: only what we write can be behind our own knowledge of it.
+No other record holds a resourceVersion: only what we write can be behind our own knowledge of it.
 """
 
 from typing import Final
@@ -43,8 +43,9 @@ class Pod(Struct, frozen=True, gc=False, kw_only=True):
     """What decides whether and how a Pod becomes an endpoint.
 
     `ipv4` and `ipv6` are canonical and sorted as strings (ES-39); `refused_ips` are those of `status.podIPs` that no
-    slice may hold. `ports` are the named ports in the order in which a Service's target port is looked up (ES-49).
-    `ready_since` is the Ready condition's lastTransitionTime (RFC 3339, UTC, whole seconds), or "".
+    slice may hold; `ipv6_first` tells the family of `status.podIP`. `ports` are the named ports in the order in which a
+    Service's target port is looked up (ES-49). `ready_since` is the Ready condition's lastTransitionTime (RFC 3339,
+    UTC, whole seconds), or "".
     """
 
     namespace: str
@@ -60,6 +61,7 @@ class Pod(Struct, frozen=True, gc=False, kw_only=True):
     ipv4: tuple[str, ...] = ()
     ipv6: tuple[str, ...] = ()
     refused_ips: tuple[str, ...] = ()
+    ipv6_first: bool = False
     ready: bool = False
     ready_since: str = ""
     terminating: bool = False
@@ -198,6 +200,51 @@ class EndpointSlice(Struct, frozen=True, gc=False, rename="camel", kw_only=True)
     address_type: str
     endpoints: tuple[Endpoint, ...] = ()
     ports: tuple[EndpointPort, ...] = ()
+
+    @property
+    def name(self) -> str:
+        return self.metadata.name
+
+    @property
+    def labels(self) -> dict[str, str]:
+        return self.metadata.labels or {}
+
+
+class EndpointAddress(Struct, frozen=True, gc=False, rename="camel", omit_defaults=True, kw_only=True):
+    ip: str = ""
+    hostname: str = ""
+    node_name: str | None = None
+    target_ref: TargetRef | None = None
+
+
+class SubsetPort(Struct, frozen=True, gc=False, rename="camel", omit_defaults=True):
+    """core/v1 EndpointPort: unlike that of a slice, it has a name and a protocol always, possibly empty ones."""
+
+    name: str = ""
+    port: int = 0
+    protocol: str = ""
+    app_protocol: str | None = None
+
+
+class EndpointSubset(Struct, frozen=True, gc=False, rename="camel", omit_defaults=True):
+    addresses: tuple[EndpointAddress, ...] = ()
+    not_ready_addresses: tuple[EndpointAddress, ...] = ()
+    ports: tuple[SubsetPort, ...] = ()
+
+
+class Fingerprints(Struct, frozen=True, gc=False):
+    """What is remembered of subsets instead of themselves: digests as they stand and in canonical order."""
+
+    as_is: bytes
+    repacked: bytes
+
+
+class Endpoints(Struct, frozen=True, gc=False, kw_only=True):
+    """core/v1 Endpoints. Of one that our controller manages, `subsets` may be None: `fingerprints` tell it apart."""
+
+    metadata: ObjectMeta
+    subsets: tuple[EndpointSubset, ...] | None = ()
+    fingerprints: Fingerprints | None = None
 
     @property
     def name(self) -> str:

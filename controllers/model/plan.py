@@ -2,21 +2,23 @@
 clock.
 """
 
+from typing import Generic, TypeVar
+
 from msgspec import Struct
 
-from controllers.model.objects import EndpointSlice
+R = TypeVar("R")
 
 
-class Writes(Struct, frozen=True, gc=False):
+class Writes(Struct, Generic[R], frozen=True, gc=False):
     """All creates, then all updates, then all deletes; the order inside a stage is free (ES-72, D-4).
 
     An update carries the resourceVersion that it was planned from, a delete that of the object found: whoever wrote in
     between makes it fail, and it is planned anew.
     """
 
-    create: tuple[EndpointSlice, ...] = ()
-    update: tuple[EndpointSlice, ...] = ()
-    delete: tuple[EndpointSlice, ...] = ()
+    create: tuple[R, ...] = ()
+    update: tuple[R, ...] = ()
+    delete: tuple[R, ...] = ()
 
     def __bool__(self) -> bool:
         return bool(self.create or self.update or self.delete)

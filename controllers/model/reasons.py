@@ -26,6 +26,15 @@ class Reason(Enum):
         "pod_address_refused",
         "the Pod's address is not an IP that an EndpointSlice may hold (invalid, unspecified, loopback or link-local)",
     )
+    POD_TERMINATING = ("pod_terminating", "the Pod is terminating, which the Endpoints API has no way to say")
+    ENDPOINTS_GONE = ("endpoints_gone", "there are no Endpoints of this name")
+    ENDPOINTS_SKIPPED = (
+        "endpoints_skipped",
+        "the Endpoints are labelled endpointslice.kubernetes.io/skip-mirror: true",
+    )
+    ENDPOINTS_LEADER_ELECTION = ("endpoints_leader_election", "the Endpoints are a lock for leader election")
+    ENDPOINTS_NO_SERVICE = ("endpoints_no_service", "there is no Service of this name")
+    ENDPOINTS_SELECTOR = ("endpoints_selector", "the Service has a selector, so its EndpointSlices come from Pods")
     TOPOLOGY_NODE_INFORMATION = (
         "topology_node_information",
         "the ready Nodes are not in two zones at least, or one of them has no zone label or no allocatable CPU",

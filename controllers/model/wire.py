@@ -16,14 +16,18 @@ from controllers.model.objects import (
     NO_LABELS,
     ContainerPort,
     Endpoint,
+    EndpointAddress,
     EndpointPort,
+    Endpoints,
     EndpointSlice,
+    EndpointSubset,
     Labels,
     Node,
     ObjectMeta,
     Pod,
     Service,
     ServicePort,
+    SubsetPort,
 )
 from controllers.model.quantity import nano
 from controllers.model.reasons import Reason
@@ -177,6 +181,17 @@ class WireSlice(Struct, rename="camel", gc=False):
     ports: tuple[EndpointPort, ...] | None = None
 
 
+class _Subset(Struct, rename="camel", gc=False):
+    addresses: tuple[EndpointAddress, ...] | None = None
+    not_ready_addresses: tuple[EndpointAddress, ...] | None = None
+    ports: tuple[SubsetPort, ...] | None = None
+
+
+class WireEndpoints(Struct, gc=False):
+    metadata: ObjectMeta
+    subsets: list[_Subset] | None = None
+
+
 def _labels(text: bytes) -> Labels:
     return NO_LABELS if text in _NULL else Labels(msgspec.json.decode(text, type=dict[str, str]))
 
@@ -214,6 +229,7 @@ def pod_from_wire(wire: WirePod) -> Pod:
             break
     texts = tuple(item.ip for item in status.pod_ips or () if item.ip is not None)
     ips = addresses.by_family(texts)
+    first = status.pod_ip or ""
     return Pod(
         namespace=_strings[meta.namespace],
         name=meta.name,
@@ -228,6 +244,7 @@ def pod_from_wire(wire: WirePod) -> Pod:
         ipv4=ips.ipv4,
         ipv6=ips.ipv6,
         refused_ips=ips.refused,
+        ipv6_first=":" in first and addresses.is_ipv6(first),
         ready=ready,
         ready_since=_strings[ready_since],
         terminating=meta.deletion_timestamp is not None,
@@ -319,4 +336,15 @@ def slice_from_wire(wire: WireSlice) -> EndpointSlice:
         address_type=wire.address_type,
         endpoints=wire.endpoints or (),
         ports=wire.ports or (),
+    )
+
+
+def endpoints_from_wire(wire: WireEndpoints) -> Endpoints:
+    """Endpoints; the lists of a subset may come as null or not at all."""
+    return Endpoints(
+        metadata=wire.metadata,
+        subsets=tuple(
+            EndpointSubset(each.addresses or (), each.not_ready_addresses or (), each.ports or ())
+            for each in wire.subsets or ()
+        ),
     )

@@ -37,7 +37,7 @@ class ServicePlan(Struct, frozen=True, gc=False, kw_only=True):
 
     service: Service
     selected: int
-    writes: Writes
+    writes: Writes[EndpointSlice]
     unchanged: tuple[EndpointSlice, ...]
     absent: tuple[Absent, ...]
     not_synced: Reason | None
@@ -56,7 +56,7 @@ class Outcome(Struct, frozen=True, gc=False, kw_only=True):
     represented: tuple[str, ...]
 
     @property
-    def writes(self) -> Writes:
+    def writes(self) -> Writes[EndpointSlice]:
         """The writes of all Services."""
         return Writes(
             create=tuple(each for plan in self.plans for each in plan.writes.create),

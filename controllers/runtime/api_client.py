@@ -6,6 +6,7 @@ under a name of our own choice.
 """
 
 import asyncio
+import re
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -25,6 +26,7 @@ from controllers.runtime.errors import (
     error_for,
 )
 from controllers.telemetry import metrics
+from controllers.telemetry.logs import bind
 
 JSON: Final = "application/json"
 MERGE_PATCH: Final = "application/merge-patch+json"
@@ -34,6 +36,9 @@ _TRANSIENT: Final = (Throttled, ServerError, Unreachable)
 _REQUEST_SECONDS: Final = 30.0
 _LONGEST_RETRY_AFTER: Final = 30.0
 _RELOAD_SECONDS: Final = 5.0
+# RFC 7234: a code, an agent, and the text in quotes.
+_WARNING: Final = re.compile(r'299 \S+ "((?:[^"\\]|\\.)*)"')
+_REMEMBERED_WARNINGS: Final = 1000
 _BACKOFF: Final = wait_random_exponential(multiplier=0.2, max=3.0)
 
 
@@ -86,6 +91,8 @@ class ApiClient:
         self._session: aiohttp.ClientSession | None = None
         self._reloading = asyncio.Lock()
         self._reloaded = -_RELOAD_SECONDS
+        self._warned: set[str] = set()
+        self._log = bind("controllers.runtime.api_client")
 
     async def __aenter__(self) -> "ApiClient":
         await self._credentials.load()
@@ -188,6 +195,8 @@ class ApiClient:
             ) as response:
                 counted = True
                 metrics.REST_CLIENT_REQUESTS.labels(code=str(response.status), method=request.method).inc()
+                if "Warning" in response.headers:
+                    self._warn(response.headers.getall("Warning"))
                 if response.status >= 400:
                     retry_after = response.headers.get("Retry-After")
                     raise error_for(response.status, await response.read(), str(request), retry_after)
@@ -196,6 +205,14 @@ class ApiClient:
             if not counted:
                 metrics.REST_CLIENT_REQUESTS.labels(code="<error>", method=request.method).inc()
             raise Unreachable(f"{request}: {str(error) or type(error).__name__}") from error
+
+    def _warn(self, headers: list[str]) -> None:
+        """Logs what the API server warns of (a deprecated API, for example) once for each text, not at every write."""
+        for header in headers:
+            for text in _WARNING.findall(header):
+                if text not in self._warned and len(self._warned) < _REMEMBERED_WARNINGS:
+                    self._warned.add(text)
+                    self._log.info("warning from the API server", warning=text.replace("\\", ""))
 
     async def _reload(self) -> None:
         """Reads the credentials anew after a 401, but not again within seconds: who is refused stays so."""

@@ -1,12 +1,13 @@
 """Which Services does a change concern? Pure look-ups: they choose keys, and never decide what is written (ES-23)."""
 
+from collections.abc import Callable
 from typing import Final
 
 from msgspec.structs import replace
 
 from api import names
-from controllers.endpointslice.slices import managed
-from controllers.model.objects import EndpointSlice, Node, Pod, Service
+from controllers.mirroring.mirrorable import excluded
+from controllers.model.objects import Endpoints, EndpointSlice, Node, Pod, Service
 from controllers.runtime.store import PodStore, ServiceStore
 
 # Our own slice changed by somebody else is mended after this time, not in a race with them (ES-11).
@@ -58,11 +59,30 @@ def services_of_node(old: Node | None, new: Node | None, pods: PodStore, service
     return found
 
 
-def services_of_slice(old: EndpointSlice | None, new: EndpointSlice | None) -> set[str]:
-    """The Services whose slice somebody else has changed: ours before or after, under its old and its new label."""
+def services_of_slice(
+    old: EndpointSlice | None, new: EndpointSlice | None, managed: Callable[[EndpointSlice], bool]
+) -> set[str]:
+    """The Services whose slice somebody else has changed.
+
+    It is `managed` by the controller that asks, before or after; under its old and its new label.
+    """
     ours = [each for each in (old, new) if each is not None and managed(each)]
     return {
         key_of(each.metadata.namespace, each.labels[names.SERVICE_NAME_LABEL])
         for each in ours
         if each.labels.get(names.SERVICE_NAME_LABEL)
     }
+
+
+def selectorless_service(old: Service | None, new: Service | None) -> set[str]:
+    """A Service without a selector that came or went, or one that lost or gained its selector (MI-15, MI-16)."""
+    without = [each is not None and each.selector is None for each in (old, new)]
+    if old is not None and new is not None:
+        return service_of_service(old, new) if without[0] != without[1] else set()
+    return service_of_service(old, new) if any(without) else set()
+
+
+def mirrorable_endpoints(old: Endpoints | None, new: Endpoints | None) -> set[str]:
+    """Endpoints that may be mirrored, before or after (MI-13, MI-14)."""
+    found = [each for each in (old, new) if each is not None and excluded(each) is None]
+    return {key_of(each.metadata.namespace, each.name) for each in found}

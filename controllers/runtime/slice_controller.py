@@ -19,7 +19,7 @@ from controllers.runtime.events import EventRecorder, Regarding
 from controllers.runtime.loop import Controller, SyncError
 from controllers.runtime.queue import WorkQueue
 from controllers.runtime.slice_metrics import SliceMetrics
-from controllers.runtime.store import NodeStore, PodStore, ServiceStore, SliceStore
+from controllers.runtime.stores import Stores
 from controllers.runtime.writer import Outdated, Writer
 from controllers.telemetry import metrics
 from controllers.topology.capacity import Capacity, Nodes
@@ -33,23 +33,13 @@ _HELD_NODES: Final = "held-nodes"
 _NAMED_PODS: Final = 5
 
 
-class Stores:
-    """All that the controllers know of the cluster."""
-
-    def __init__(self) -> None:
-        self.pods = PodStore()
-        self.services = ServiceStore()
-        self.nodes = NodeStore()
-        self.slices = SliceStore(names.SERVICE_NAME_LABEL)
-
-
 class SliceController:
     """Keeps the EndpointSlices of every Service with a selector."""
 
     def __init__(
         self,
         stores: Stores,
-        writer: Writer,
+        writer: Writer[EndpointSlice],
         recorder: EventRecorder,
         clock: Clock,
         *,
@@ -123,7 +113,7 @@ class SliceController:
         self._capacity_changed()
 
     def _slice_changed(self, old: EndpointSlice | None, new: EndpointSlice | None) -> None:
-        for key in sorted(routes.services_of_slice(old, new)):
+        for key in sorted(routes.services_of_slice(old, new, managed)):
             self._queue.add_after(key, max(routes.SLICE_DELAY_SECONDS, self._batch_seconds))
 
     async def sync(self, key: str) -> None:

@@ -1,6 +1,9 @@
 """Gauges about all Services, kept up to date one Service at a time (ES-145 ... ES-148)."""
 
 from collections import Counter
+from collections.abc import Sequence
+
+from prometheus_client import Gauge
 
 from controllers.endpointslice.reconcile import FamilyPlan, Plan
 from controllers.model.objects import Service
@@ -9,7 +12,31 @@ from controllers.telemetry import metrics
 from controllers.topology.distribution import VALID
 from controllers.topology.hints import wants_proportional
 
-_NOTHING = (0, 0, 0)
+
+class Totals:
+    """Gauges that are sums over keys: what each adds is remembered, so that it can be taken away again."""
+
+    def __init__(self, *gauges: Gauge) -> None:
+        self._gauges = gauges
+        self._parts: dict[str, tuple[int, ...]] = {}
+        self._sums = [0] * len(gauges)
+
+    def replace(self, key: str, now: Sequence[int]) -> None:
+        """What a key adds from now on, a number for each gauge; nothing, when they are all 0."""
+        nothing = (0,) * len(self._gauges)
+        before = self._parts.pop(key, nothing)
+        after = tuple(now)
+        if after != nothing:
+            self._parts[key] = after
+        if after == before:
+            return
+        self._sums = [total + new - old for total, new, old in zip(self._sums, after, before, strict=True)]
+        for gauge, total in zip(self._gauges, self._sums, strict=True):
+            gauge.set(total)
+
+    def forget(self, key: str) -> None:
+        """The key has gone."""
+        self.replace(key, (0,) * len(self._gauges))
 
 
 class SliceMetrics:
@@ -17,8 +44,7 @@ class SliceMetrics:
 
     def __init__(self, max_endpoints: int) -> None:
         self._max_endpoints = max_endpoints
-        self._sizes: dict[str, tuple[int, int, int]] = {}
-        self._totals = _NOTHING
+        self._sizes = Totals(metrics.ENDPOINTS_DESIRED, metrics.SLICES_ACTUAL, metrics.SLICES_DESIRED)
         self._left_out: dict[str, Counter[Reason]] = {}
         self._distribution: dict[str, str] = {}
 
@@ -28,7 +54,7 @@ class SliceMetrics:
             metrics.ENDPOINTS_ADDED.observe(family.added)
             metrics.ENDPOINTS_REMOVED.observe(family.removed)
         if plan.families:
-            self._resize(key, self._size(plan.families[-1]))
+            self._sizes.replace(key, self._size(plan.families[-1]))
         self._recount(key, Counter(left.reason for left in plan.left_out))
         distribution = service.traffic_distribution or ""
         self._redistribute(key, distribution if distribution in VALID and plan.not_synced is None else "")
@@ -47,7 +73,7 @@ class SliceMetrics:
 
     def forget(self, key: str) -> None:
         """The Service has gone."""
-        self._resize(key, _NOTHING)
+        self._sizes.forget(key)
         self._recount(key, Counter())
         self._redistribute(key, "")
 
@@ -58,20 +84,6 @@ class SliceMetrics:
             sum(size.slices for size in family.sizes),
             max(perfect, 1),
         )
-
-    def _resize(self, key: str, now: tuple[int, int, int]) -> None:
-        before = self._sizes.pop(key, _NOTHING)
-        if now != _NOTHING:
-            self._sizes[key] = now
-        if now == before:
-            return
-        endpoints, slices, perfect = (
-            total + new - old for total, new, old in zip(self._totals, now, before, strict=True)
-        )
-        self._totals = (endpoints, slices, perfect)
-        metrics.ENDPOINTS_DESIRED.set(endpoints)
-        metrics.SLICES_ACTUAL.set(slices)
-        metrics.SLICES_DESIRED.set(perfect)
 
     def _recount(self, key: str, now: Counter[Reason]) -> None:
         before = self._left_out.pop(key, Counter())

@@ -4,11 +4,10 @@ Each store is the sink of one reflector. Who wants to know of changes subscribes
 read is no change. All of it runs on one event loop: no locks.
 """
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Generic, Protocol, TypeVar
 
-from controllers.model.objects import EndpointSlice, Labels, Node, Pod, Service
+from controllers.model.objects import Labels, Node, Pod, Service
 from controllers.model.selectors import matches
 
 
@@ -33,6 +32,7 @@ class Store(Generic[R]):
     def __init__(self) -> None:
         self._by_namespace: dict[str, dict[str, R]] = {}
         self._subscribers: list[Callable[[R | None, R | None], None]] = []
+        self._touched: list[Callable[[R], None]] = []
         self._listed: dict[str, set[str]] | None = None
         self._count = 0
 
@@ -42,6 +42,10 @@ class Store(Generic[R]):
     def subscribe(self, changed: Callable[[R | None, R | None], None]) -> None:
         """`changed(old, new)` is called after each change; old or new is None when the object came or went."""
         self._subscribers.append(changed)
+
+    def subscribe_touched(self, touched: Callable[[R], None]) -> None:
+        """`touched(record)` is called when an object was updated and nothing that is read has changed."""
+        self._touched.append(touched)
 
     def get(self, namespace: str, name: str) -> R | None:
         """The record, or None."""
@@ -65,6 +69,8 @@ class Store(Generic[R]):
             names = self._by_namespace[namespace] = {}
         old = names.get(name)
         if old == record:
+            for touched in self._touched:
+                touched(record)
             return
         names[name] = record
         self._count += old is None
@@ -153,7 +159,7 @@ class PodStore(Store[Pod]):
                 self._add_labels(new)
         if old is None or new is None or old.node_name != new.node_name:
             if old is not None:
-                _discard(self._on_node, old.node_name, old.namespace, old.name)
+                discard(self._on_node, old.node_name, old.namespace, old.name)
             if new is not None:
                 self._on_node.setdefault(new.node_name, {}).setdefault(new.namespace, set()).add(new.name)
 
@@ -176,7 +182,7 @@ class PodStore(Store[Pod]):
             return
         del of_labels[pod.labels]
         for pair in pod.labels.items():
-            _discard(self._sets_of_pair, pod.namespace, pair, pod.labels)
+            discard(self._sets_of_pair, pod.namespace, pair, pod.labels)
         if not of_labels:
             del self._of_labels[pod.namespace]
             self._sets_of_pair.pop(pod.namespace, None)
@@ -200,7 +206,7 @@ class ServiceStore(Store[Service]):
 
     def _reindex(self, old: Service | None, new: Service | None) -> None:
         if old is not None and old.selector:
-            _discard(self._of_pair, old.namespace, min(old.selector.items()), old.name)
+            discard(self._of_pair, old.namespace, min(old.selector.items()), old.name)
         if new is not None and new.selector:
             pair = min(new.selector.items())
             self._of_pair.setdefault(new.namespace, {}).setdefault(pair, set()).add(new.name)
@@ -214,119 +220,12 @@ class NodeStore(Store[Node]):
         return self._by_namespace.get("", {})
 
 
-class SliceStore(Store[EndpointSlice]):
-    """EndpointSlices by Service, including what we have just written and the watch has not shown yet (D-1).
-
-    resourceVersions compare as integers (KEP-5504): what is older than what is known is not news. A slice that we
-    deleted stays deleted, whatever the watch still has to tell about it.
-    """
-
-    def __init__(self, service_label: str) -> None:
-        super().__init__()
-        self._service_label = service_label
-        self._of_service: dict[str, dict[str, set[str]]] = {}
-        self._deleted: set[str] = set()
-        self._deleted_but_listed: set[str] = set()
-        self._older_listed: list[EndpointSlice] = []
-        self._newest_before = 0
-
-    def of_service(self, namespace: str, service: str) -> list[EndpointSlice]:
-        """The slices labelled with a Service's name, whoever manages them."""
-        slices = self._by_namespace.get(namespace, {})
-        return [slices[name] for name in self._of_service.get(namespace, {}).get(service, ())]
-
-    def put(self, record: EndpointSlice) -> None:
-        if record.metadata.uid in self._deleted:
-            self._deleted_but_listed.add(record.metadata.uid)
-            return
-        old = self.get(*self._key(record))
-        if old is not None and _version(old) >= _version(record):
-            if self._listed is not None:
-                self._listed.setdefault(record.metadata.namespace, set()).add(record.name)
-                self._older_listed.append(record)
-            return
-        super().put(record)
-
-    def drop(self, record: EndpointSlice) -> None:
-        self.drop_named(record.metadata.namespace, record.metadata.name, record.metadata.uid)
-
-    def drop_named(self, namespace: str, name: str, uid: str = "") -> None:
-        self._deleted.discard(uid)
-        old = self.get(namespace, name)
-        # Deleted and made again under the same name: the news is about the one before.
-        if old is not None and old.metadata.uid == uid:
-            super().drop_named(namespace, name)
-
-    def written_by_us(self, record: EndpointSlice) -> None:
-        """Takes note of a write that the API server has confirmed: no news to anybody."""
-        with self._quietly():
-            self.put(record)
-
-    def deleted_by_us(self, record: EndpointSlice) -> None:
-        """Takes note of a deletion that the API server has confirmed: no news to anybody."""
-        known = self.get(*self._key(record))
-        if known is None or known.metadata.uid != record.metadata.uid:
-            return  # the watch was faster than the answer: nothing more will be told about it
-        with self._quietly():
-            self.drop(record)
-        self._deleted.add(record.metadata.uid)
-        if self._listed is not None:
-            # The list may be older than the deletion: news from before it may still come.
-            self._deleted_but_listed.add(record.metadata.uid)
-
-    @contextmanager
-    def _quietly(self) -> Iterator[None]:
-        subscribers, self._subscribers = self._subscribers, []
-        try:
-            yield
-        finally:
-            self._subscribers = subscribers
-
-    def begin_list(self) -> None:
-        super().begin_list()
-        self._deleted_but_listed.clear()
-        self._older_listed.clear()
-        self._newest_before = max(map(_version, self.all()), default=0)
-
-    def end_list(self, resource_version: int) -> None:
-        if resource_version < self._newest_before:
-            # The server's history went back (etcd restored from a backup): what it lists is what there is.
-            resource_version = self._newest_before
-            for record in self._older_listed:
-                super().put(record)
-        self._older_listed.clear()
-        super().end_list(resource_version)
-        # Of the others the list has already seen the end: no event about them can come any more.
-        self._deleted &= self._deleted_but_listed
-
-    def _key(self, record: EndpointSlice) -> tuple[str, str]:
-        return record.metadata.namespace, record.metadata.name
-
-    def _older(self, record: EndpointSlice, resource_version: int) -> bool:
-        return _version(record) <= resource_version
-
-    def _service_of(self, record: EndpointSlice) -> str:
-        return record.labels.get(self._service_label, "")
-
-    def _reindex(self, old: EndpointSlice | None, new: EndpointSlice | None) -> None:
-        if old is not None:
-            _discard(self._of_service, old.metadata.namespace, self._service_of(old), old.name)
-        if new is not None:
-            of_service = self._of_service.setdefault(new.metadata.namespace, {})
-            of_service.setdefault(self._service_of(new), set()).add(new.name)
-
-
-def _version(record: EndpointSlice) -> int:
-    text = record.metadata.resource_version
-    return int(text) if text.isdecimal() else 0
-
-
 K1 = TypeVar("K1")
 K2 = TypeVar("K2")
 V = TypeVar("V")
 
 
-def _discard(index: dict[K1, dict[K2, set[V]]], outer: K1, inner: K2, value: V) -> None:
+def discard(index: dict[K1, dict[K2, set[V]]], outer: K1, inner: K2, value: V) -> None:
     """Takes one value out of a two-level index, and what is empty with it."""
     level = index.get(outer)
     values = level.get(inner) if level is not None else None

@@ -45,6 +45,7 @@ PODS: Final = Kind("Pod", "/api/v1/pods", wire.WirePod, wire.pod_from_wire)
 SERVICES: Final = Kind("Service", "/api/v1/services", wire.WireService, wire.service_from_wire)
 NODES: Final = Kind("Node", "/api/v1/nodes", wire.WireNode, wire.node_from_wire)
 SLICES: Final = Kind("EndpointSlice", "/apis/discovery.k8s.io/v1/endpointslices", wire.WireSlice, wire.slice_from_wire)
+ENDPOINTS: Final = Kind("Endpoints", "/api/v1/endpoints", wire.WireEndpoints, wire.endpoints_from_wire)
 
 
 class Sink(Protocol[R_contra]):

@@ -89,6 +89,41 @@ REST_CLIENT_REQUESTS: Final = _counter(
     "method",
 )
 
+_MIRRORING: Final = "endpoint_slice_mirroring_controller_"
+MIRRORED_ADDED: Final = _histogram(
+    _MIRRORING + "endpoints_added_per_sync", "Number of endpoints added on each Endpoints sync", _POWERS
+)
+MIRRORED_UPDATED: Final = _histogram(
+    _MIRRORING + "endpoints_updated_per_sync", "Number of endpoints updated on each Endpoints sync", _POWERS
+)
+MIRRORED_REMOVED: Final = _histogram(
+    _MIRRORING + "endpoints_removed_per_sync", "Number of endpoints removed on each Endpoints sync", _POWERS
+)
+MIRRORED_SKIPPED: Final = _histogram(
+    _MIRRORING + "addresses_skipped_per_sync",
+    "Number of addresses skipped on each Endpoints sync due to being invalid or exceeding MaxEndpointsPerSubset",
+    _POWERS,
+)
+MIRRORING_SECONDS: Final = _histogram(
+    _MIRRORING + "endpoints_sync_duration",
+    "Duration of syncEndpoints() in seconds",
+    [0.001 * 2**n for n in range(15)],
+)
+MIRRORED_DESIRED: Final = _gauge(_MIRRORING + "endpoints_desired", "Number of endpoints desired")
+MIRRORED_SLICES: Final = _gauge(_MIRRORING + "num_endpoint_slices", "Number of EndpointSlices")
+MIRRORED_SLICES_DESIRED: Final = _gauge(
+    _MIRRORING + "desired_endpoint_slices", "Number of EndpointSlices that would exist with perfect endpoint allocation"
+)
+MIRRORED_CHANGES: Final = _counter(_MIRRORING + "changes", "Number of EndpointSlice changes", "operation")
+
+ENDPOINTS_WRITES: Final = _counter(
+    "sliceplane_endpoints_writes_total",
+    "Writes of Endpoints, which only clients of the deprecated Endpoints API read",
+    "operation",
+)
+ENDPOINTS_NOT_MIRRORED: Final = _gauge(
+    "sliceplane_endpoints_not_mirrored", "Endpoints that are not mirrored to EndpointSlices", "reason"
+)
 DECODE_ERRORS: Final = _counter(
     "sliceplane_decode_errors_total", "Objects that did not decode and were skipped", "kind"
 )
@@ -97,7 +132,7 @@ PODS_LEFT_OUT: Final = _gauge(
 )
 STORED: Final = _gauge("sliceplane_stored_objects", "Objects in the cache", "kind")
 WRITE_SECONDS: Final = _histogram(
-    "sliceplane_write_seconds", "Time from sending a write to its answer", _SECONDS, "verb"
+    "sliceplane_write_seconds", "Time from sending a write to its answer", _SECONDS, "kind", "verb"
 )
 EVENTS_DROPPED: Final = _counter("sliceplane_events_dropped_total", "Events not recorded: too many, or refused")
 
@@ -114,7 +149,7 @@ def _samples(metric: Metric) -> Iterator[str]:
 
 
 # Counters that KCM named before names had to end in _total.
-_WITHOUT_TOTAL: Final = frozenset({_SLICES + "changes", _SLICES + "syncs"})
+_WITHOUT_TOTAL: Final = frozenset({_SLICES + "changes", _SLICES + "syncs", _MIRRORING + "changes"})
 
 
 def _label(key: str, value: str) -> str:

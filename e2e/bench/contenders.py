@@ -20,8 +20,8 @@ class Contender:
 
 
 def _kcm(plane: ControlPlane) -> Process:
-    flags = ("--kube-api-qps=5000", "--kube-api-burst=10000", "--concurrent-service-endpoint-syncs=50")
-    return plane.start_kcm(*flags, controllers=("endpointslice-controller",))
+    workers = ("--concurrent-service-endpoint-syncs=50", "--concurrent-endpoint-syncs=50")
+    return plane.start_kcm("--kube-api-qps=5000", "--kube-api-burst=10000", *workers)
 
 
 def _sliceplane(plane: ControlPlane) -> Process:

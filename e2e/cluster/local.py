@@ -16,6 +16,7 @@ from typing import Self, TypeVar
 import urllib3
 import yaml
 
+from api.controllers import CONTROLLERS
 from e2e.cluster import build
 from e2e.cluster.certs import Authority, Pair
 from e2e.cluster.process import Process, free_port, stop_all
@@ -148,8 +149,8 @@ class ControlPlane:
         else:
             process.stop()
 
-    def start_kcm(self, *flags: str, controllers: Sequence[str] = ("endpointslice-controller",)) -> Process:
-        """Start the real kube-controller-manager with `controllers`, and return when it is healthy.
+    def start_kcm(self, *flags: str, controllers: Sequence[str] = tuple(CONTROLLERS)) -> Process:
+        """Start the real kube-controller-manager with `controllers` (those that we replace), until it is healthy.
 
         `flags` come last on its command line. Its `url` serves /healthz and, to whom RBAC lets, /metrics. It acts as
         one identity that may do everything. Raises StartError, build.BuildError.

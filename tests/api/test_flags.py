@@ -5,22 +5,16 @@ import re
 import click
 import pytest
 from click.testing import CliRunner, Result
+from pydantic import BaseModel
 
-from api.config import Configuration
-from api.controllers import chosen
+from api.config import Configuration, flag
+from api.controllers import ENDPOINTS, ENDPOINTSLICE, MIRRORING, chosen
+from api.settings import SETTINGS, describe
 from controllers import app, cli
 from controllers.runtime.credentials import CredentialsError
+from tests.api.examples import FIXED, OTHER
 
-ALL = {"endpointslice-controller"}
-
-
-@pytest.fixture
-def started(monkeypatch: pytest.MonkeyPatch) -> list[Configuration]:
-    """What would be run."""
-    found: list[Configuration] = []
-    monkeypatch.setattr(app, "run", found.append)
-    monkeypatch.setattr("controllers.telemetry.logs.configure", lambda **_: None)
-    return found
+ALL = {ENDPOINTS, ENDPOINTSLICE, MIRRORING}
 
 
 def run(*flags: str) -> Result:
@@ -32,26 +26,26 @@ def test_defaults(started: list[Configuration]) -> None:
     assert started == [Configuration()]
 
 
+@pytest.mark.parametrize("field", [field for field in Configuration.model_fields if field not in FIXED])
+def test_each_field_has_a_flag_that_sets_it(started: list[Configuration], field: str) -> None:
+    text, value = OTHER[field]
+    result = run(f"--{SETTINGS[field].flag}={text}")
+    assert result.exit_code == 0, result.output
+    assert started == [Configuration.model_validate({field: value})]
+    assert started != [Configuration()]
+
+
 @pytest.mark.parametrize(
     ("flag", "field", "value"),
     [
-        ("--kubeconfig=/k", "kubeconfig", "/k"),
-        ("--concurrent-service-endpoint-syncs=50", "concurrent_service_endpoint_syncs", 50),
-        ("--max-endpoints-per-slice=1000", "max_endpoints_per_slice", 1000),
-        ("--endpointslice-updates-batch-period=1m500ms", "endpointslice_updates_batch_period", 60.5),
         ("--endpointslice-updates-batch-period=0", "endpointslice_updates_batch_period", 0.0),
-        ("--topology-grace-period=1m30s", "topology_grace_period", 90.0),
         ("--topology-grace-period=0", "topology_grace_period", 0.0),
         ("--kube-api-qps=20", "kube_api_qps", 20.0),
-        ("--kube-api-burst=40", "kube_api_burst", 40),
         ("--leader-elect=false", "leader_elect", False),
         ("--leader-elect=FALSE", "leader_elect", False),
+        ("--leader-elect-resource-lock=leases", "leader_elect_resource_lock", "leases"),
         ("--metrics-bind-address=0", "metrics_bind_address", "0"),
-        ("--metrics-bind-address=[::]:9", "metrics_bind_address", "[::]:9"),
-        ("--logging-format=json", "logging_format", "json"),
-        ("--v=4", "v", 4),
         ("-v4", "v", 4),
-        ("--controllers=endpointslice", "controllers", "endpointslice"),
     ],
 )
 def test_flags(started: list[Configuration], flag: str, field: str, value: object) -> None:
@@ -61,49 +55,111 @@ def test_flags(started: list[Configuration], flag: str, field: str, value: objec
 
 
 @pytest.mark.parametrize(
+    ("flags", "value"),
+    [
+        ([], True),
+        (["--elect"], True),
+        (["--elect=true"], True),
+        (["--elect", "--other=x"], True),
+        (["--elect=false"], False),
+        (["--elect=F", "--other=x"], False),
+    ],
+)
+def test_boolean_flags_are_as_kcms(flags: list[str], value: bool) -> None:
+    """What `--leader-elect` will be, whose field takes one value only so far."""
+
+    class Model(BaseModel):
+        elect: bool = flag("elect", True, "Help.")
+
+    setting = describe("elect", Model.model_fields["elect"])
+    command = click.Command("x", params=[click.Option(["--other"])], callback=lambda elect, other: elect)
+    cli.option(setting)(command)
+    context = command.make_context("x", list(flags))
+    assert setting.kind.parse(context.params["elect"]) is value
+
+
+@pytest.mark.parametrize(
     ("flag", "said"),
     [
-        ("--concurrent-service-endpoint-syncs=0", "--concurrent-service-endpoint-syncs=0"),
-        ("--concurrent-service-endpoint-syncs=51", "less than or equal to 50"),
-        ("--max-endpoints-per-slice=1001", "less than or equal to 1000"),
-        ("--max-endpoints-per-slice=many", "'many' is not a valid integer"),
-        ("--endpointslice-updates-batch-period=1", "is not a duration"),
-        ("--endpointslice-updates-batch-period=-1s", "is not a duration"),
-        ("--leader-elect", "--leader-elect=True"),
-        ("--leader-elect=true", "--leader-elect=True"),
-        ("--kube-api-qps=-1", "--kube-api-qps=-1"),
-        ("--logging-format=xml", "'xml' is not one of"),
-        ("--controllers=foo", "--controllers: foo: not a controller; there is: endpointslice-controller"),
-        ("--controllers=-foo,*", "--controllers: -foo"),
-        ("--controllers=", "leaves nothing to run"),
-        ("--controllers=-endpointslice-controller", "leaves nothing to run"),
-        ("--controllers=*,-endpointslice", "leaves nothing to run"),
-        ("--metrics-bind-address=nonsense", "--metrics-bind-address"),
-        ("--metrics-bind-address=127.0.0.1:http", "--metrics-bind-address"),
-        ("--metrics-bind-address=127.0.0.1:70000", "--metrics-bind-address"),
-        ("--no-such-flag", "No such option"),
+        ("--concurrent-service-endpoint-syncs=0", "=0: must be a whole number from 1 to 50"),
+        ("--concurrent-service-endpoint-syncs=51", "=51: must be a whole number from 1 to 50"),
+        ("--concurrent-service-endpoint-syncs=", "=: must be a whole number from 1 to 50"),
+        ("--max-endpoints-per-slice=1001", "=1001: must be a whole number from 1 to 1000"),
+        ("--max-endpoints-per-slice=many", "=many: must be a whole number from 1 to 1000"),
+        ("--max-endpoints-per-slice=5.0", "=5.0: must be a whole number from 1 to 1000"),
+        (f"--max-endpoints-per-slice={'9' * 5000}", f"={'9' * 60}…: must be a whole number from 1 to 1000"),
+        ("--concurrent-endpoint-syncs=0", "=0: must be a whole number of 1 or more"),
+        ("--endpointslice-updates-batch-period=1", "=1: must be a duration (500ms, 1m30s) of 0s or more"),
+        ("--endpointslice-updates-batch-period=-1s", "=-1s: must be a duration (500ms, 1m30s) of 0s or more"),
+        ("--leader-elect", "=true: must be false"),
+        ("--leader-elect=true", "=true: must be false"),
+        ("--leader-elect=no", "=no: must be false"),
+        ("--leader-elect-lease-duration=999ms", "=999ms: must be a duration (500ms, 1m30s) of 1s or more"),
+        ("--leader-elect-retry-period=0", "=0: must be a duration (500ms, 1m30s) of more than 0s"),
+        (
+            "--leader-elect-lease-duration=10s",
+            " must be more than --leader-elect-renew-deadline: they are 10s and 10s (the default)",
+        ),
+        ("--leader-elect-resource-lock=endpoints", "=endpoints: must be leases"),
+        ("--leader-elect-resource-namespace=", "=: must be an RFC 1123 label, such as kube-system"),
+        ("--kube-api-qps=-1", "=-1: must be a number of 0 or more"),
+        ("--kube-api-qps=inf", "=inf: must be a number of 0 or more"),
+        ("--logging-format=xml", "=xml: must be text or json"),
+        (
+            "--controllers=foo,*",
+            "=foo,*: foo: not a controller; there is: "
+            "endpoints-controller, endpointslice-controller, endpointslice-mirroring-controller",
+        ),
+        ("--controllers=-foo,*", "=-foo,*: -foo: not a controller"),
+        ("--controllers=", "=: leaves nothing to run"),
+        ("--controllers=-endpointslice-controller", "=-endpointslice-controller: leaves nothing to run"),
+        (
+            "--controllers=*,-endpointslice,-endpoint,-endpointslicemirroring",
+            "=*,-endpointslice,-endpoint,-endpointslicemirroring: leaves nothing to run",
+        ),
+        ("--metrics-bind-address=nonsense", "=nonsense: must be HOST:PORT with a port from 1 to 65535, or 0"),
+        ("--metrics-bind-address=127.0.0.1:http", "=127.0.0.1:http: must be HOST:PORT"),
+        ("--metrics-bind-address=127.0.0.1:70000", "=127.0.0.1:70000: must be HOST:PORT"),
     ],
 )
 def test_wrong_flag_is_named_and_nothing_starts(started: list[Configuration], flag: str, said: str) -> None:
     result = run(flag)
     assert (result.exit_code, started) == (2, [])
-    assert said in re.sub(r"\s+", " ", result.output)
+    assert f"Error: {flag.partition('=')[0]}{said}" in re.sub(r"\s+", " ", result.output)
+
+
+def test_unknown_flag(started: list[Configuration]) -> None:
+    result = run("--no-such-flag")
+    assert (result.exit_code, started) == (2, [])
+    assert "No such option" in result.output
+
+
+def test_all_wrong_flags_are_told_at_once(started: list[Configuration]) -> None:
+    result = run("--v=-1", "--kube-api-burst=0", "--leader-elect-retry-period=10s")
+    assert (result.exit_code, started) == (2, [])
+    assert result.output.splitlines()[3:] == [
+        "Error: --kube-api-burst=0: must be a whole number of 1 or more",
+        "--v=-1: must be a whole number of 0 or more",
+        "--leader-elect-renew-deadline must be more than 1.2 times --leader-elect-retry-period: "
+        "they are 10s (the default) and 10s",
+    ]
 
 
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
         ("*", ALL),
-        ("endpointslice-controller", ALL),
-        ("endpointslice", ALL),
-        (" endpointslice , ", ALL),
+        ("endpointslice-controller", {ENDPOINTSLICE}),
+        ("endpointslice", {ENDPOINTSLICE}),
+        ("endpoint,endpointslicemirroring", {ENDPOINTS, MIRRORING}),
+        (" endpointslice , ", {ENDPOINTSLICE}),
         ("*,endpointslice-controller", ALL),
         ("-endpointslice-controller", set()),
-        ("*,-endpointslice-controller", set()),
-        ("-endpointslice,*", set()),
-        ("endpointslice-controller,-endpointslice-controller", ALL),
-        ("*,-endpoints-controller,-service-cidr-controller", ALL),
-        ("*,-endpointslice-controller,-node-ipam-controller", set()),
+        ("*,-endpointslice-controller", {ENDPOINTS, MIRRORING}),
+        ("-endpointslice,*", {ENDPOINTS, MIRRORING}),
+        ("endpointslice-controller,-endpointslice-controller", {ENDPOINTSLICE}),
+        ("*,-endpoints-controller,-service-cidr-controller", {ENDPOINTSLICE, MIRRORING}),
+        ("*,-endpointslice-controller,-node-ipam-controller", {ENDPOINTS, MIRRORING}),
         ("", set()),
     ],
 )
@@ -124,8 +180,20 @@ def test_useless_configuration_is_told_without_a_trace(monkeypatch: pytest.Monke
 def test_each_flag_has_help() -> None:
     [command] = [each for name, each in cli.main.commands.items() if name == "run"]
     options = [each for each in command.params if isinstance(each, click.Option)]
-    assert {each.name for each in options} == set(Configuration.model_fields)
+    assert {each.name for each in options} == {*Configuration.model_fields, "config"}
     assert all(each.help for each in options)
+
+
+def test_help_tells_limits_and_defaults() -> None:
+    text = re.sub(r"\s+", " ", run("--help").output)
+    for field, setting in SETTINGS.items():
+        assert setting.text in text, field
+    assert (
+        "--max-endpoints-per-slice INTEGER The most endpoints that are added to one EndpointSlice. [from 1 to" in text
+    )
+    assert "1000; default: 100]" in text
+    assert "[1s or more; default: 15s]" in text
+    assert "--leader-elect [true|false]" in text
 
 
 def test_version() -> None:

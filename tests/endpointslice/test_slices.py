@@ -1,12 +1,12 @@
 """Owner, labels and names of slices (ES-55, ES-69, ES-79 ... ES-86, D-3; ES-T39 ... ES-T44)."""
 
 import re
+from collections.abc import Container
 
 import pytest
 
 from api.names import ENDPOINTSLICE_MANAGED_BY, HEADLESS_LABEL, MANAGED_BY_LABEL, SERVICE_NAME_LABEL
 from controllers.endpointslice.slices import (
-    free_name,
     labels_changed,
     labels_for,
     new_slice,
@@ -14,7 +14,8 @@ from controllers.endpointslice.slices import (
     placeholder_equal,
     with_trigger_time,
 )
-from controllers.model.objects import EndpointPort, EndpointSlice, Labels, OwnerReference
+from controllers.membership import slice_names
+from controllers.model.objects import EndpointPort, EndpointSlice, Labels, OwnerReference, Service
 from tests.builders import (
     HEADLESS,
     HTTP,
@@ -155,6 +156,10 @@ def test_with_trigger_time(before: dict[str, str] | None, time: str, after: dict
     found = existing("s-a", annotations=before)
     assert with_trigger_time(found, time).metadata.annotations == after
     assert found.metadata.annotations == before
+
+
+def free_name(of: Service, family: str, ports: tuple[EndpointPort, ...], taken: Container[str]) -> str:
+    return slice_names.free_name(of.name, of.uid, family, ports, taken)
 
 
 ALPHABET = "bcdfghjklmnpqrstvwxz2456789"

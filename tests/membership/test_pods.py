@@ -4,7 +4,8 @@ from typing import Any
 
 import pytest
 
-from controllers.membership.pods import addresses, left_out, left_out_of_family, not_syncable
+from controllers.membership.pods import addresses, left_out, left_out_of_family
+from controllers.membership.services import not_syncable
 from controllers.model.reasons import Reason
 from tests.builders import NODE, pod, service
 
@@ -74,11 +75,17 @@ def test_addresses_of_each_family_es_39() -> None:
 
 def test_reasons_have_stable_labels_and_a_text() -> None:
     assert sorted(reason.value for reason in Reason) == [
+        "endpoints_gone",
+        "endpoints_leader_election",
+        "endpoints_no_service",
+        "endpoints_selector",
+        "endpoints_skipped",
         "node_not_found",
         "pod_address_refused",
         "pod_finished",
         "pod_no_address_of_family",
         "pod_no_ip",
+        "pod_terminating",
         "service_external_name",
         "service_no_selector",
         "topology_annotation_invalid",

@@ -49,21 +49,22 @@ def sequence(rng: Random, *, topology: bool = False) -> Sequence:
     slices: list[Object] = []
     if rng.random() < 0.7:
         # What an earlier process left, perhaps with another limit: written by the core itself, then touched by others.
-        earlier, _ = ours(_snapshot(rng.choice(LIMITS), _step(world), [], None))
+        earlier, _ = ours(_snapshot(rng.choice(LIMITS), step_of(world), [], None))
         slices = tamper(rng, earlier)
         for _ in range(rng.randint(0, 2)):
             world.step()
-    made.steps.append({**_step(world), "slices": slices})
+    made.steps.append({**step_of(world), "slices": slices})
     for _ in range(rng.randint(1, 6) if topology else rng.randint(0, 3)):
         world.step()
-        step = _step(world)
+        step = step_of(world)
         if rng.random() < 0.05:
             step["service"]["metadata"]["deletionTimestamp"] = "2026-01-01T12:00:00Z"
         made.steps.append(step)
     return made
 
 
-def _step(world: World) -> Object:
+def step_of(world: World) -> Object:
+    """A snapshot of a world, as the oracle reads it."""
     now = world.copy()
     if now.service["spec"].get("clusterIP") is None and now.service["spec"]["type"] == "ClusterIP":
         first = now.service["spec"].get("ipFamilies", ["IPv4"])[0]

@@ -9,7 +9,7 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Any, Self
+from typing import IO, Any, ClassVar, Self
 
 import msgspec
 
@@ -26,11 +26,14 @@ class OracleError(Exception):
     """The oracle refused a line, died or did not answer in time."""
 
 
-class Oracle:
-    """One oracle process, for use in a `with` block by one thread.
+class Peer:
+    """One process that answers a line with a line, for use in a `with` block by one thread.
 
     After a refused line it goes on with the next; once it died or ran out of time every call fails.
     """
+
+    name: ClassVar[str]
+    source: ClassVar[Path]
 
     def __init__(self, executable: Path | None = None, timeout: float = READ_TIMEOUT) -> None:
         self._executable = executable
@@ -40,7 +43,7 @@ class Oracle:
         self._buffer = bytearray()
 
     def __enter__(self) -> Self:
-        executable = self._executable or build_module("oracle", SOURCE)
+        executable = self._executable or build_module(self.name, self.source)
         self._stderr = tempfile.TemporaryFile()
         try:
             self._process = subprocess.Popen(
@@ -58,9 +61,9 @@ class Oracle:
     ) -> None:
         self.stop()
 
-    def run(self, options: Mapping[str, Any], steps: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-        """Run one sequence of syncs from an empty start; one result per step."""
-        line = msgspec.json.encode({"options": options, "steps": steps}) + b"\n"
+    def ask(self, question: Mapping[str, Any]) -> dict[str, Any]:
+        """The answer to one line."""
+        line = msgspec.json.encode(question) + b"\n"
         try:
             answer = msgspec.json.decode(self._exchange(line), type=dict[str, Any])
         except msgspec.DecodeError as error:
@@ -70,8 +73,7 @@ class Oracle:
             raise
         if "fatal" in answer:
             raise OracleError(answer["fatal"])
-        result: list[dict[str, Any]] = answer["steps"]
-        return result
+        return answer
 
     def stop(self) -> None:
         """End the process; safe to call more than once."""
@@ -152,3 +154,15 @@ class Oracle:
             detail = self._stderr.read().decode(errors="replace")[-STDERR_TAIL:]
         self.stop()
         return OracleError(f"{reason}\n{detail}".rstrip())
+
+
+class Oracle(Peer):
+    """Upstream's EndpointSlice reconciler."""
+
+    name = "oracle"
+    source = SOURCE
+
+    def run(self, options: Mapping[str, Any], steps: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+        """Run one sequence of syncs from an empty start; one result per step."""
+        result: list[dict[str, Any]] = self.ask({"options": options, "steps": steps})["steps"]
+        return result

@@ -79,7 +79,7 @@ EDITS: Final = (
     _lose,
     _lose,
     _on_endpoint(lambda endpoint, _: endpoint.update(conditions={"ready": False})),
-    _on_endpoint(lambda endpoint, _: endpoint["targetRef"].update(uid="uid-other")),
+    _on_endpoint(lambda endpoint, _: endpoint.setdefault("targetRef", {}).update(uid="uid-other")),
     _on_endpoint(_strange),
     _on_slice(_number),
     _on_slice(_going),

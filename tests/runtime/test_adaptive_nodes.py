@@ -11,7 +11,8 @@ from msgspec.structs import replace
 from api.names import REASON_HINTS_ENABLED, REASON_INVALID_ANNOTATION, TOPOLOGY_FLOOR_ANNOTATION
 from controllers.model.objects import Node
 from controllers.runtime.loop import Controller
-from controllers.runtime.slice_controller import SliceController, Stores
+from controllers.runtime.slice_controller import SliceController
+from controllers.runtime.stores import Stores
 from tests.builders import pod, service
 from tests.runtime.clocks import LoopClock, virtually
 from tests.runtime.test_slice_controller import Hands

@@ -219,3 +219,18 @@ async def test_rate_limiter_fills_up_again_but_not_beyond_the_burst(clock: FakeC
 async def test_closed_client_says_so(clock: FakeClock, tmp_path: Path) -> None:
     with pytest.raises(RuntimeError, match="context manager"):
         await client_of("http://127.0.0.1:1", tmp_path, clock).request("GET", "/x")
+
+
+async def test_warning_of_the_server_is_logged_once(
+    server: ApiServer, client: ApiClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Every request for Endpoints is answered with one."""
+    old, odd = '299 - "v1 Endpoints is deprecated"', '299 - "say \\"no\\"", 299 - "two"'
+    server.will("PUT", say({}, Warning=old), say({}, Warning=old), refuse(409, "Conflict", Warning=odd))
+    with caplog.at_level("INFO", "controllers"):
+        await client.request("PUT", "/a")
+        await client.request("PUT", "/a")
+        with pytest.raises(Conflict):
+            await client.request("PUT", "/a")
+    told = [record.__dict__["values"]["warning"] for record in caplog.records]
+    assert told == ["v1 Endpoints is deprecated", 'say "no"', "two"]

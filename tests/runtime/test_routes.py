@@ -90,7 +90,7 @@ OURS, THEIRS = ENDPOINTSLICE_MANAGED_BY, "somebody"
     ],
 )
 def test_services_of_slice(old: EndpointSlice | None, new: EndpointSlice | None, expected: set[str]) -> None:
-    assert routes.services_of_slice(old, new) == expected
+    assert routes.services_of_slice(old, new, managed) == expected
 
 
 def test_service_concerns_itself() -> None:

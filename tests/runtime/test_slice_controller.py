@@ -17,7 +17,8 @@ from controllers.model.objects import EndpointSlice, Node, Service
 from controllers.model.plan import Notice, Writes
 from controllers.runtime.errors import ApiError, ServerError
 from controllers.runtime.loop import Controller, SyncError
-from controllers.runtime.slice_controller import SliceController, Stores
+from controllers.runtime.slice_controller import SliceController
+from controllers.runtime.stores import Stores
 from controllers.telemetry import metrics
 from tests.builders import CREATED, pod, service
 from tests.runtime.clocks import FakeClock
@@ -34,7 +35,7 @@ class Hands:
         self.sent: list[EndpointSlice] = []
         self.events: list[Notice] = []
 
-    async def apply(self, writes: Writes) -> None:
+    async def apply(self, writes: Writes[EndpointSlice]) -> None:
         self.sent += [*writes.create, *writes.update]
         if self.error is not None:
             raise self.error
@@ -120,7 +121,7 @@ async def test_families_are_written_at_the_same_time_es_54(
     """A write returns only when both families' writes have begun."""
     meeting, apply = asyncio.Barrier(2), hands.apply
 
-    async def meet(writes: Writes) -> None:
+    async def meet(writes: Writes[EndpointSlice]) -> None:
         await meeting.wait()
         await apply(writes)
 
@@ -135,7 +136,7 @@ async def test_failure_of_one_family_does_not_stop_the_other_es_54(
 ) -> None:
     apply = hands.apply
 
-    async def refuse(writes: Writes) -> None:
+    async def refuse(writes: Writes[EndpointSlice]) -> None:
         if any(each.address_type == "IPv4" for each in writes.create):
             raise ServerError("down")
         await apply(writes)

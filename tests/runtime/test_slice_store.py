@@ -6,7 +6,7 @@ import pytest
 
 from api.names import SERVICE_NAME_LABEL
 from controllers.model.objects import EndpointSlice
-from controllers.runtime.store import SliceStore
+from controllers.runtime.written_store import SliceStore
 from tests.builders import existing, labelled
 
 Told = list[tuple[str | None, str | None]]
@@ -18,7 +18,7 @@ def version(number: int, name: str = "s-1", uid: str = "uid-1", **changes: objec
 
 @pytest.fixture
 def store() -> SliceStore:
-    return SliceStore(SERVICE_NAME_LABEL)
+    return SliceStore()
 
 
 @pytest.fixture

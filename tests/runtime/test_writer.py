@@ -6,13 +6,12 @@ import re
 import pytest
 from aiohttp import web
 
-from api.names import SERVICE_NAME_LABEL
 from controllers.model.objects import EndpointSlice, ObjectMeta
 from controllers.model.plan import Writes
 from controllers.runtime.api_client import ApiClient
 from controllers.runtime.errors import Forbidden, Invalid, ServerError, Unreachable
-from controllers.runtime.store import SliceStore
-from controllers.runtime.writer import IN_FLIGHT, Outdated, Writer
+from controllers.runtime.writer import IN_FLIGHT, WRITABLE_SLICES, Outdated, Writer
+from controllers.runtime.written_store import SliceStore
 from tests.builders import existing, labelled, owner
 from tests.runtime.api_server import Answer, ApiServer, Object, cut, refuse, say, status
 from tests.runtime.clocks import FakeClock
@@ -48,24 +47,28 @@ def new(name: str) -> EndpointSlice:
 def found(name: str, version: int = 7) -> EndpointSlice:
     return existing(name, resource_version=str(version))
 
+SliceWriter = Writer[EndpointSlice]
+
 
 @pytest.fixture
 def store() -> SliceStore:
-    return SliceStore(SERVICE_NAME_LABEL)
+    return SliceStore()
 
 
 @pytest.fixture
-def writer(client: ApiClient, store: SliceStore, clock: FakeClock) -> Writer:
+def writer(client: ApiClient, store: SliceStore, clock: FakeClock) -> SliceWriter:
     for name in ("u", "d"):
         store.put(found(name))
-    return Writer(client, store, clock)
+    return Writer(client, WRITABLE_SLICES, store, clock)
 
 
 def held(store: SliceStore) -> dict[str, str]:
     return {each.name: each.metadata.resource_version for each in store.all()}
 
 
-async def test_creates_then_updates_then_deletes(server: ApiServer, writer: Writer, store: SliceStore) -> None:
+async def test_creates_then_updates_then_deletes(
+    server: ApiServer, writer: SliceWriter, store: SliceStore
+) -> None:
     server.will("POST", written("c1", 10), written("c2", 11)).will("PUT", written("u", 12)).will("DELETE", DONE)
     await writer.apply(Writes(create=(new("c1"), new("c2")), update=(found("u"),), delete=(found("d"),)))
     assert server.verbs == ["POST", "POST", "PUT", "DELETE"]
@@ -74,7 +77,7 @@ async def test_creates_then_updates_then_deletes(server: ApiServer, writer: Writ
     assert held(store)["u"] == "12"
 
 
-async def test_each_request_names_what_it_means(server: ApiServer, writer: Writer) -> None:
+async def test_each_request_names_what_it_means(server: ApiServer, writer: SliceWriter) -> None:
     server.will("POST", written("c", 10)).will("PUT", written("u", 12)).will("DELETE", DONE)
     await writer.apply(Writes(create=(new("c"),), update=(found("u"),), delete=(found("d"),)))
     create, update, delete = (each.body for each in server.asked)
@@ -85,14 +88,16 @@ async def test_each_request_names_what_it_means(server: ApiServer, writer: Write
     assert delete["preconditions"] == {"uid": "uid-d", "resourceVersion": "7"}
 
 
-async def test_answer_is_asked_for_as_metadata_alone(server: ApiServer, writer: Writer) -> None:
+async def test_answer_is_asked_for_as_metadata_alone(server: ApiServer, writer: SliceWriter) -> None:
     server.will("POST", written("c", 10)).will("PUT", written("u", 12))
     await writer.apply(Writes(create=(new("c"),), update=(found("u"),)))
     assert all("as=PartialObjectMetadata" in each.headers["Accept"] for each in server.asked)
 
 
 @pytest.mark.parametrize("failing", ["POST", "PUT"])
-async def test_later_stages_wait_for_the_earlier_ones(server: ApiServer, writer: Writer, failing: str) -> None:
+async def test_later_stages_wait_for_the_earlier_ones(
+    server: ApiServer, writer: SliceWriter, failing: str
+) -> None:
     server.will("POST", written("c", 10)).will("PUT", written("u", 12))
     server.script[failing].clear()
     server.will(failing, refuse(422, "Invalid", "no"))
@@ -102,7 +107,7 @@ async def test_later_stages_wait_for_the_earlier_ones(server: ApiServer, writer:
 
 
 async def test_failure_of_one_write_does_not_stop_its_stage(
-    server: ApiServer, writer: Writer, store: SliceStore
+    server: ApiServer, writer: SliceWriter, store: SliceStore
 ) -> None:
     server.will("POST", refuse(422, "Invalid"), written("c2", 10))
     with pytest.raises(Invalid):
@@ -111,7 +116,9 @@ async def test_failure_of_one_write_does_not_stop_its_stage(
     assert "c2" in held(store) or "c1" in held(store)
 
 
-async def test_name_taken_is_read_and_planned_anew(server: ApiServer, writer: Writer, store: SliceStore) -> None:
+async def test_name_taken_is_read_and_planned_anew(
+    server: ApiServer, writer: SliceWriter, store: SliceStore
+) -> None:
     server.will("POST", refuse(409, "AlreadyExists")).will("GET", held_by_server("c", 9))
     with pytest.raises(Outdated):
         await writer.apply(Writes(create=(new("c"),)))
@@ -119,7 +126,7 @@ async def test_name_taken_is_read_and_planned_anew(server: ApiServer, writer: Wr
 
 
 async def test_lost_answer_of_a_create_finds_its_own_slice(
-    server: ApiServer, writer: Writer, store: SliceStore
+    server: ApiServer, writer: SliceWriter, store: SliceStore
 ) -> None:
     """D-3: the second attempt, which is the queue's, makes no second slice."""
     server.will("POST", cut, refuse(409, "AlreadyExists")).will("GET", held_by_server("c", 9))
@@ -131,7 +138,9 @@ async def test_lost_answer_of_a_create_finds_its_own_slice(
     assert held(store)["c"] == "9"
 
 
-async def test_conflict_is_read_and_planned_anew(server: ApiServer, writer: Writer, store: SliceStore) -> None:
+async def test_conflict_is_read_and_planned_anew(
+    server: ApiServer, writer: SliceWriter, store: SliceStore
+) -> None:
     server.will("PUT", refuse(409, "Conflict")).will("GET", held_by_server("u", 30))
     with pytest.raises(Outdated):
         await writer.apply(Writes(update=(found("u"),), delete=(found("d"),)))
@@ -139,21 +148,25 @@ async def test_conflict_is_read_and_planned_anew(server: ApiServer, writer: Writ
     assert "DELETE" not in server.verbs
 
 
-async def test_update_of_what_has_gone_is_planned_anew(server: ApiServer, writer: Writer, store: SliceStore) -> None:
+async def test_update_of_what_has_gone_is_planned_anew(
+    server: ApiServer, writer: SliceWriter, store: SliceStore
+) -> None:
     server.will("PUT", refuse(404, "NotFound")).will("GET", refuse(404, "NotFound"))
     with pytest.raises(Outdated):
         await writer.apply(Writes(update=(found("u"),)))
     assert held(store) == {"d": "7"}
 
 
-async def test_delete_of_what_has_gone_is_success(server: ApiServer, writer: Writer, store: SliceStore) -> None:
+async def test_delete_of_what_has_gone_is_success(
+    server: ApiServer, writer: SliceWriter, store: SliceStore
+) -> None:
     server.will("DELETE", refuse(404, "NotFound"))
     await writer.apply(Writes(delete=(found("d"),)))
     assert held(store) == {"u": "7"}
 
 
 async def test_delete_of_what_somebody_changed_is_planned_anew(
-    server: ApiServer, writer: Writer, store: SliceStore
+    server: ApiServer, writer: SliceWriter, store: SliceStore
 ) -> None:
     server.will("DELETE", refuse(409, "Conflict")).will("GET", held_by_server("d", 31))
     with pytest.raises(Outdated):
@@ -161,7 +174,7 @@ async def test_delete_of_what_somebody_changed_is_planned_anew(
     assert held(store)["d"] == "31"
 
 
-async def test_finalizer_keeps_the_slice(server: ApiServer, writer: Writer, store: SliceStore) -> None:
+async def test_finalizer_keeps_the_slice(server: ApiServer, writer: SliceWriter, store: SliceStore) -> None:
     server.will("DELETE", held_by_server("d", 8, deletionTimestamp="2026-01-01T00:00:00Z", finalizers=["x/y"]))
     await writer.apply(Writes(delete=(found("d"),)))
     kept = store.get("ns", "d")
@@ -170,7 +183,9 @@ async def test_finalizer_keeps_the_slice(server: ApiServer, writer: Writer, stor
     assert "d" in store.names("ns"), "its name is still taken"
 
 
-async def test_terminating_namespace_is_success_and_the_rest_is_moot(server: ApiServer, writer: Writer) -> None:
+async def test_terminating_namespace_is_success_and_the_rest_is_moot(
+    server: ApiServer, writer: SliceWriter
+) -> None:
     """ES-73."""
     causes = [{"reason": "NamespaceTerminating", "message": "…", "field": "metadata.namespace"}]
     server.will("POST", say(status(403, "Forbidden", "no", causes=causes), 403))
@@ -178,26 +193,30 @@ async def test_terminating_namespace_is_success_and_the_rest_is_moot(server: Api
     assert server.verbs == ["POST"]
 
 
-async def test_forbidden_otherwise_is_an_error(server: ApiServer, writer: Writer) -> None:
+async def test_forbidden_otherwise_is_an_error(server: ApiServer, writer: SliceWriter) -> None:
     server.will("POST", refuse(403, "Forbidden"))
     with pytest.raises(Forbidden):
         await writer.apply(Writes(create=(new("c"),)))
 
 
-async def test_outdated_explains_the_other_failures(server: ApiServer, writer: Writer) -> None:
+async def test_outdated_explains_the_other_failures(server: ApiServer, writer: SliceWriter) -> None:
     server.will("PUT", refuse(422, "Invalid"), refuse(409, "Conflict")).will("GET", held_by_server("u", 30))
     with pytest.raises(Outdated):
         await writer.apply(Writes(update=(found("d"), found("u"))))
 
 
-async def test_server_error_is_given_back_in_the_end(server: ApiServer, writer: Writer, store: SliceStore) -> None:
+async def test_server_error_is_given_back_in_the_end(
+    server: ApiServer, writer: SliceWriter, store: SliceStore
+) -> None:
     server.will("PUT", *[refuse(500)] * 4)
     with pytest.raises(ServerError):
         await writer.apply(Writes(update=(found("u"),)))
     assert held(store)["u"] == "7", "nobody knows what it holds: the watch will tell"
 
 
-async def test_at_most_eight_writes_are_in_flight_over_all_plans(server: ApiServer, writer: Writer) -> None:
+async def test_at_most_eight_writes_are_in_flight_over_all_plans(
+    server: ApiServer, writer: SliceWriter
+) -> None:
     now, most = 0, 0
 
     async def slow(request: web.Request) -> web.StreamResponse:
@@ -218,7 +237,7 @@ async def test_at_most_eight_writes_are_in_flight_over_all_plans(server: ApiServ
 
 
 async def test_cancelled_writer_gives_its_places_back(server: ApiServer, client: ApiClient, store: SliceStore) -> None:
-    writer = Writer(client, store, FakeClock(), in_flight=1)
+    writer = Writer(client, WRITABLE_SLICES, store, FakeClock(), in_flight=1)
     task = asyncio.create_task(writer.apply(Writes(create=(new("c1"), new("c2")))))
     await server.finished.wait()
     task.cancel()

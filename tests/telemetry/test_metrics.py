@@ -30,6 +30,17 @@ PUBLISHED = {
     "workqueue_work_duration_seconds": "histogram",
     "workqueue_retries_total": "counter",
     "rest_client_requests_total": "counter",
+    "endpoint_slice_mirroring_controller_endpoints_added_per_sync": "histogram",
+    "endpoint_slice_mirroring_controller_endpoints_updated_per_sync": "histogram",
+    "endpoint_slice_mirroring_controller_endpoints_removed_per_sync": "histogram",
+    "endpoint_slice_mirroring_controller_addresses_skipped_per_sync": "histogram",
+    "endpoint_slice_mirroring_controller_endpoints_sync_duration": "histogram",
+    "endpoint_slice_mirroring_controller_endpoints_desired": "gauge",
+    "endpoint_slice_mirroring_controller_num_endpoint_slices": "gauge",
+    "endpoint_slice_mirroring_controller_desired_endpoint_slices": "gauge",
+    "endpoint_slice_mirroring_controller_changes": "counter",
+    "sliceplane_endpoints_writes_total": "counter",
+    "sliceplane_endpoints_not_mirrored": "gauge",
     "sliceplane_decode_errors_total": "counter",
     "sliceplane_pods_left_out": "gauge",
     "sliceplane_stored_objects": "gauge",
@@ -121,7 +132,7 @@ def test_published_names_and_types() -> None:
 
 def test_buckets_are_kcms() -> None:
     text = metrics.render().decode()
-    added = re.findall(r'endpoints_added_per_sync_bucket\{le="([^"]+)"\}', text)
+    added = re.findall(r'slice_controller_endpoints_added_per_sync_bucket\{le="([^"]+)"\}', text)
     assert added == [*(str(2**n) for n in range(1, 16)), "+Inf"]
 
 

@@ -1,0 +1,44 @@
+"""Names of new slices: shaped as the API server would generate them, but the same again for the same slice (D-3)."""
+
+from collections.abc import Container, Iterable
+from hashlib import blake2s
+from typing import Final
+
+from controllers.membership.ports import port_hash
+from controllers.model.objects import EndpointPort
+
+# The API server's own alphabet for generated names, and its limit for the part before them.
+_ALPHABET: Final = "bcdfghjklmnpqrstvwxz2456789"
+_LONGEST_PREFIX: Final = 58
+
+
+def free_name(
+    owner: str, owner_uid: str, address_type: str, ports: Iterable[EndpointPort], taken: Container[str]
+) -> str:
+    """The first free name for a slice of these ports: the same one again, if the answer to a create was lost.
+
+    The owner's name, cut at 58 characters, and five more.
+    """
+    prefix = f"{owner}-"[:_LONGEST_PREFIX]
+    about = "\0".join((owner_uid, address_type, *map(port_hash, ports)))
+    position = 0
+    while True:
+        digest = int.from_bytes(blake2s(f"{about}\0{position}".encode(), digest_size=8).digest())
+        suffix = ""
+        for _ in range(5):
+            digest, index = divmod(digest, len(_ALPHABET))
+            suffix += _ALPHABET[index]
+        name = prefix + suffix
+        if name not in taken:
+            return name
+        position += 1
+
+
+class Either:
+    """Membership in either of two containers, without copying them."""
+
+    def __init__(self, one: Container[str], other: Container[str]) -> None:
+        self._one, self._other = one, other
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._one or name in self._other

@@ -1,0 +1,154 @@
+"""Stores of what we write ourselves: they know our writes before the watch has shown them (D-1).
+
+resourceVersions compare as integers (KEP-5504): what is older than what is known is not news. An object that we deleted
+stays deleted, whatever the watch still has to tell about it.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Protocol, TypeVar
+
+from api import names
+from controllers.membership.subsets import remembered
+from controllers.model.objects import Endpoints, EndpointSlice, ObjectMeta
+from controllers.runtime.store import Store, discard
+
+
+class Written(Protocol):
+    """A record with the whole of its metadata."""
+
+    @property
+    def metadata(self) -> ObjectMeta: ...
+
+    @property
+    def name(self) -> str: ...
+
+
+W = TypeVar("W", bound=Written)
+
+
+class WrittenStore(Store[W]):
+    """Records of one kind, including what we have just written and the watch has not shown yet."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._deleted: set[str] = set()
+        self._deleted_but_listed: set[str] = set()
+        self._older_listed: list[W] = []
+        self._newest_before = 0
+
+    def put(self, record: W) -> None:
+        if record.metadata.uid in self._deleted:
+            self._deleted_but_listed.add(record.metadata.uid)
+            return
+        old = self.get(*self._key(record))
+        if old is not None and _version(old) >= _version(record):
+            if self._listed is not None:
+                self._listed.setdefault(record.metadata.namespace, set()).add(record.name)
+                self._older_listed.append(record)
+            return
+        super().put(self._kept(record))
+
+    def _kept(self, record: W) -> W:
+        """What is worth keeping of a record."""
+        return record
+
+    def drop(self, record: W) -> None:
+        self.drop_named(record.metadata.namespace, record.metadata.name, record.metadata.uid)
+
+    def drop_named(self, namespace: str, name: str, uid: str = "") -> None:
+        self._deleted.discard(uid)
+        old = self.get(namespace, name)
+        # Deleted and made again under the same name: the news is about the one before.
+        if old is not None and old.metadata.uid == uid:
+            super().drop_named(namespace, name)
+
+    def written_by_us(self, record: W) -> None:
+        """Takes note of a write that the API server has confirmed."""
+        self.put(record)
+
+    def deleted_by_us(self, record: W) -> None:
+        """Takes note of a deletion that the API server has confirmed."""
+        known = self.get(*self._key(record))
+        if known is None or known.metadata.uid != record.metadata.uid:
+            return  # the watch was faster than the answer: nothing more will be told about it
+        self.drop(record)
+        self._deleted.add(record.metadata.uid)
+        if self._listed is not None:
+            # The list may be older than the deletion: news from before it may still come.
+            self._deleted_but_listed.add(record.metadata.uid)
+
+    def begin_list(self) -> None:
+        super().begin_list()
+        self._deleted_but_listed.clear()
+        self._older_listed.clear()
+        self._newest_before = max(map(_version, self.all()), default=0)
+
+    def end_list(self, resource_version: int) -> None:
+        if resource_version < self._newest_before:
+            # The server's history went back (etcd restored from a backup): what it lists is what there is.
+            resource_version = self._newest_before
+            for record in self._older_listed:
+                super().put(self._kept(record))
+        self._older_listed.clear()
+        super().end_list(resource_version)
+        # Of the others the list has already seen the end: no event about them can come any more.
+        self._deleted &= self._deleted_but_listed
+
+    def _key(self, record: W) -> tuple[str, str]:
+        return record.metadata.namespace, record.metadata.name
+
+    def _older(self, record: W, resource_version: int) -> bool:
+        return _version(record) <= resource_version
+
+
+class SliceStore(WrittenStore[EndpointSlice]):
+    """EndpointSlices, by Service. Our own writes are no news: each slice has one controller, which knows them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._of_service: dict[str, dict[str, set[str]]] = {}
+
+    def of_service(self, namespace: str, service: str) -> list[EndpointSlice]:
+        """The slices labelled with a Service's name, whoever manages them."""
+        slices = self._by_namespace.get(namespace, {})
+        return [slices[name] for name in self._of_service.get(namespace, {}).get(service, ())]
+
+    def written_by_us(self, record: EndpointSlice) -> None:
+        with self._quietly():
+            super().written_by_us(record)
+
+    def deleted_by_us(self, record: EndpointSlice) -> None:
+        with self._quietly():
+            super().deleted_by_us(record)
+
+    @contextmanager
+    def _quietly(self) -> Iterator[None]:
+        subscribers, self._subscribers = self._subscribers, []
+        try:
+            yield
+        finally:
+            self._subscribers = subscribers
+
+    def _reindex(self, old: EndpointSlice | None, new: EndpointSlice | None) -> None:
+        if old is not None:
+            discard(self._of_service, old.metadata.namespace, _service_of(old), old.name)
+        if new is not None:
+            of_service = self._of_service.setdefault(new.metadata.namespace, {})
+            of_service.setdefault(_service_of(new), set()).add(new.name)
+
+
+class EndpointsStore(WrittenStore[Endpoints]):
+    """Endpoints. What one controller writes may be another's to mirror: our own writes are news like all others."""
+
+    def _kept(self, record: Endpoints) -> Endpoints:
+        return remembered(record)
+
+
+def _service_of(record: EndpointSlice) -> str:
+    return record.labels.get(names.SERVICE_NAME_LABEL, "")
+
+
+def _version(record: Written) -> int:
+    text = record.metadata.resource_version
+    return int(text) if text.isdecimal() else 0

@@ -1,0 +1,128 @@
+"""What `sliceplane run` consists of: for the controllers that were chosen, their caches, writers and queues."""
+
+from typing import Any, Final
+
+from api import names
+from api.config import Configuration
+from api.controllers import ENDPOINTS, ENDPOINTSLICE, MIRRORING, chosen
+from controllers.model.plan import Notice
+from controllers.runtime import endpoints_controller, mirroring_controller, slice_controller, watch
+from controllers.runtime.api_client import ApiClient
+from controllers.runtime.clock import Clock
+from controllers.runtime.endpoints_controller import EndpointsController
+from controllers.runtime.events import EventRecorder, Regarding
+from controllers.runtime.loop import Loop
+from controllers.runtime.mirroring_controller import MirroringController
+from controllers.runtime.slice_controller import SliceController
+from controllers.runtime.stores import Stores
+from controllers.runtime.watch import Malformed, Reflector
+from controllers.runtime.writer import WRITABLE_ENDPOINTS, WRITABLE_SLICES, Writer
+from controllers.telemetry import metrics
+
+_COMPONENTS: Final = {
+    ENDPOINTSLICE: names.EVENT_COMPONENT_ENDPOINTSLICE,
+    ENDPOINTS: names.EVENT_COMPONENT_ENDPOINTS,
+    MIRRORING: names.EVENT_COMPONENT_MIRRORING,
+}
+_VERSIONS: Final = {"EndpointSlice": "discovery.k8s.io/v1"}
+
+
+class Workshop:
+    """Builds the chosen controllers; only the kinds that one of them reads are watched."""
+
+    def __init__(self, configuration: Configuration, stores: Stores, client: ApiClient, clock: Clock) -> None:
+        self._configuration, self._stores, self._client, self._clock = configuration, stores, client, clock
+        self.names = sorted(chosen(configuration.controllers))
+        self._recorders = {name: EventRecorder(client, clock, _COMPONENTS[name]) for name in self.names}
+        self.reflectors = self._watch()
+
+    @property
+    def recorders(self) -> list[EventRecorder]:
+        """One for each controller: they differ in the component that they record for."""
+        return list(self._recorders.values())
+
+    def loops(self) -> list[tuple[Loop, int]]:
+        """Starts the controllers, whose caches have synced; returns what to run, each with its number of workers."""
+        builders = {
+            ENDPOINTSLICE: self._endpointslice,
+            ENDPOINTS: self._endpoints,
+            MIRRORING: self._mirroring,
+        }
+        return [builders[name]() for name in self.names]
+
+    def _watch(self) -> list[Reflector[Any]]:
+        stores, wanted = self._stores, set(self.names)
+        kinds: list[tuple[watch.Kind[Any], Any, set[str]]] = [
+            (watch.PODS, stores.pods, {ENDPOINTSLICE, ENDPOINTS}),
+            (watch.SERVICES, stores.services, {ENDPOINTSLICE, ENDPOINTS, MIRRORING}),
+            (watch.NODES, stores.nodes, {ENDPOINTSLICE}),
+            (watch.SLICES, stores.slices, {ENDPOINTSLICE, MIRRORING}),
+            (watch.ENDPOINTS, stores.endpoints, {ENDPOINTS, MIRRORING}),
+        ]
+        reflectors = []
+        for kind, store, readers in kinds:
+            if readers & wanted:
+                metrics.STORED.labels(kind=kind.name).set_function(store.__len__)
+                reflectors.append(Reflector(self._client, kind, store, self._clock, self._malformed))
+        return reflectors
+
+    def _malformed(self, found: Malformed) -> None:
+        about = Regarding(found.kind, found.namespace, found.name, found.uid, _VERSIONS.get(found.kind, "v1"))
+        notice = Notice("Warning", names.REASON_MALFORMED, f"Skipped: {found.error}")
+        next(iter(self._recorders.values())).record(about, notice)
+
+    def _endpointslice(self) -> tuple[Loop, int]:
+        config, stores = self._configuration, self._stores
+        changes = metrics.SLICE_CHANGES
+        writer = Writer(
+            self._client, WRITABLE_SLICES, stores.slices, self._clock, lambda verb: changes.labels(operation=verb).inc()
+        )
+        controller = SliceController(
+            stores,
+            writer,
+            self._recorders[ENDPOINTSLICE],
+            self._clock,
+            max_endpoints=config.max_endpoints_per_slice,
+            batch_seconds=config.endpointslice_updates_batch_period,
+            grace_seconds=config.topology_grace_period,
+        )
+        loop = Loop(controller.start(), self._clock, slice_controller.QUEUE_NAME)
+        return loop, config.concurrent_service_endpoint_syncs
+
+    def _endpoints(self) -> tuple[Loop, int]:
+        config, stores = self._configuration, self._stores
+        writes = metrics.ENDPOINTS_WRITES
+        writer = Writer(
+            self._client,
+            WRITABLE_ENDPOINTS,
+            stores.endpoints,
+            self._clock,
+            lambda verb: writes.labels(operation=verb).inc(),
+        )
+        controller = EndpointsController(
+            stores,
+            writer,
+            self._recorders[ENDPOINTS],
+            self._clock,
+            batch_seconds=config.endpoint_updates_batch_period,
+        )
+        loop = Loop(controller.start(), self._clock, endpoints_controller.QUEUE_NAME)
+        return loop, config.concurrent_endpoint_syncs
+
+    def _mirroring(self) -> tuple[Loop, int]:
+        config, stores = self._configuration, self._stores
+        changes = metrics.MIRRORED_CHANGES
+        writer = Writer(
+            self._client, WRITABLE_SLICES, stores.slices, self._clock, lambda verb: changes.labels(operation=verb).inc()
+        )
+        controller = MirroringController(
+            stores,
+            self._client,
+            writer,
+            self._recorders[MIRRORING],
+            self._clock,
+            max_endpoints=config.mirroring_max_endpoints_per_subset,
+            batch_seconds=config.mirroring_endpointslice_updates_batch_period,
+        )
+        loop = Loop(controller.start(), self._clock, mirroring_controller.QUEUE_NAME)
+        return loop, config.mirroring_concurrent_service_endpoint_syncs
