@@ -37,7 +37,7 @@ def desired(subsets: Iterable[EndpointSubset], limit: int) -> Desired:
     groups: dict[Group, dict[Identity, Endpoint]] = {}
     invalid = skipped = 0
     for subset in repack(subsets, from_api=True):
-        # A port given twice (see `repack`) is one port: no slice may hold two of a name.
+        # A port given twice (see `repack`) is one port.
         ports = group_key(dict.fromkeys(map(_port, subset.ports)))
         of_family = {family: groups.setdefault((family, ports), {}) for family in FAMILIES}
         walk = [(each, True) for each in subset.addresses] + [(each, False) for each in subset.not_ready_addresses]

@@ -41,7 +41,8 @@ class MirroringController:
         self._stores, self._client, self._writer, self._recorder = stores, client, writer, recorder
         self._clock, self._max_endpoints, self._batch_seconds = clock, max_endpoints, batch_seconds
         self._queue = WorkQueue(clock, added=metrics.QUEUE_ADDS.labels(name=QUEUE_NAME).inc)
-        self._told: dict[str, tuple[Notice, ...]] = {}
+        # What has been told about each Endpoints object, and about which of that name.
+        self._told: dict[str, tuple[str, tuple[Notice, ...]]] = {}
         self._metrics = MirroringMetrics()
 
     def start(self) -> Controller:
@@ -72,8 +73,12 @@ class MirroringController:
             self._metrics.not_mirrored(key, reason)
 
     def _service_changed(self, old: Service | None, new: Service | None) -> None:
-        for key in sorted(routes.selectorless_service(old, new)):
+        keys = routes.selectorless_service(old, new)
+        for key in sorted(keys):
             self._queue.add(key)
+        for key in routes.service_of_service(old, new) - keys:
+            found = self._stores.endpoints.get(*routes.split_key(key))
+            self._metrics.not_mirrored(key, not_mirrored(found, new))
 
     def _slice_changed(self, old: EndpointSlice | None, new: EndpointSlice | None) -> None:
         for key in sorted(routes.services_of_slice(old, new, mirrored)):
@@ -104,9 +109,10 @@ class MirroringController:
             )
         )
         self._metrics.planned(key, plan)
+        # Said whether or not the writes succeed: an address that is left out may be why they do not.
+        self._tell(key, endpoints, plan)
         # Clean-ups do not count as changes (MI-24).
         await self._writer.apply(plan.writes, counted=plan.not_mirrored is None)
-        self._tell(key, endpoints, plan)
 
     async def _with_subsets(self, found: Endpoints | None, service: Service | None) -> Endpoints | None:
         """The Endpoints with their subsets, which are not kept of those that our own controller manages.
@@ -123,11 +129,11 @@ class MirroringController:
 
     def _tell(self, key: str, endpoints: Endpoints | None, plan: Plan) -> None:
         """An Event when what cannot be mirrored changes, not at every sync."""
-        told = self._told.pop(key, ())
+        uid, told = self._told.pop(key, ("", ()))
         if plan.notices and endpoints is not None:
-            self._told[key] = plan.notices
+            self._told[key] = (endpoints.metadata.uid, plan.notices)
             for notice in plan.notices:
-                if notice not in told:
+                if notice not in told or uid != endpoints.metadata.uid:
                     self._recorder.record(_regarding(endpoints), notice)
 
     def _failed(self, key: str, failures: int, message: str) -> None:

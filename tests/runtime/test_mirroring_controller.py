@@ -259,7 +259,8 @@ async def test_endpoints_whose_subsets_are_not_kept_are_read_mi_55(
     stores.endpoints.put(left)
     put(stores, existing("e-1"), labels=THEIRS)
     put(stores, SELECTING)
-    controller = writing(client, stores, [])
+    changes: list[str] = []
+    controller = writing(client, stores, changes)
     await controller.sync("ns/e")
     assert server.asked == []
     put(stores, SERVICE)
@@ -273,6 +274,7 @@ async def test_endpoints_whose_subsets_are_not_kept_are_read_mi_55(
     server.will("GET", refuse(404, "NotFound")).will("DELETE", DONE)
     await controller.sync("ns/e")
     assert server.verbs == ["GET", "POST", "GET", "DELETE"], "the watch has not told yet that they have gone"
+    assert changes == ["create"], "MI-24"
 
 
 async def test_clean_up_is_not_counted_as_a_change_mi_24_mi_48(

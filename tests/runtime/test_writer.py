@@ -47,6 +47,7 @@ def new(name: str) -> EndpointSlice:
 def found(name: str, version: int = 7) -> EndpointSlice:
     return existing(name, resource_version=str(version))
 
+
 SliceWriter = Writer[EndpointSlice]
 
 
@@ -66,9 +67,7 @@ def held(store: SliceStore) -> dict[str, str]:
     return {each.name: each.metadata.resource_version for each in store.all()}
 
 
-async def test_creates_then_updates_then_deletes(
-    server: ApiServer, writer: SliceWriter, store: SliceStore
-) -> None:
+async def test_creates_then_updates_then_deletes(server: ApiServer, writer: SliceWriter, store: SliceStore) -> None:
     server.will("POST", written("c1", 10), written("c2", 11)).will("PUT", written("u", 12)).will("DELETE", DONE)
     await writer.apply(Writes(create=(new("c1"), new("c2")), update=(found("u"),), delete=(found("d"),)))
     assert server.verbs == ["POST", "POST", "PUT", "DELETE"]
@@ -95,9 +94,7 @@ async def test_answer_is_asked_for_as_metadata_alone(server: ApiServer, writer: 
 
 
 @pytest.mark.parametrize("failing", ["POST", "PUT"])
-async def test_later_stages_wait_for_the_earlier_ones(
-    server: ApiServer, writer: SliceWriter, failing: str
-) -> None:
+async def test_later_stages_wait_for_the_earlier_ones(server: ApiServer, writer: SliceWriter, failing: str) -> None:
     server.will("POST", written("c", 10)).will("PUT", written("u", 12))
     server.script[failing].clear()
     server.will(failing, refuse(422, "Invalid", "no"))
@@ -116,9 +113,7 @@ async def test_failure_of_one_write_does_not_stop_its_stage(
     assert "c2" in held(store) or "c1" in held(store)
 
 
-async def test_name_taken_is_read_and_planned_anew(
-    server: ApiServer, writer: SliceWriter, store: SliceStore
-) -> None:
+async def test_name_taken_is_read_and_planned_anew(server: ApiServer, writer: SliceWriter, store: SliceStore) -> None:
     server.will("POST", refuse(409, "AlreadyExists")).will("GET", held_by_server("c", 9))
     with pytest.raises(Outdated):
         await writer.apply(Writes(create=(new("c"),)))
@@ -138,9 +133,7 @@ async def test_lost_answer_of_a_create_finds_its_own_slice(
     assert held(store)["c"] == "9"
 
 
-async def test_conflict_is_read_and_planned_anew(
-    server: ApiServer, writer: SliceWriter, store: SliceStore
-) -> None:
+async def test_conflict_is_read_and_planned_anew(server: ApiServer, writer: SliceWriter, store: SliceStore) -> None:
     server.will("PUT", refuse(409, "Conflict")).will("GET", held_by_server("u", 30))
     with pytest.raises(Outdated):
         await writer.apply(Writes(update=(found("u"),), delete=(found("d"),)))
@@ -157,9 +150,7 @@ async def test_update_of_what_has_gone_is_planned_anew(
     assert held(store) == {"d": "7"}
 
 
-async def test_delete_of_what_has_gone_is_success(
-    server: ApiServer, writer: SliceWriter, store: SliceStore
-) -> None:
+async def test_delete_of_what_has_gone_is_success(server: ApiServer, writer: SliceWriter, store: SliceStore) -> None:
     server.will("DELETE", refuse(404, "NotFound"))
     await writer.apply(Writes(delete=(found("d"),)))
     assert held(store) == {"u": "7"}
@@ -183,9 +174,7 @@ async def test_finalizer_keeps_the_slice(server: ApiServer, writer: SliceWriter,
     assert "d" in store.names("ns"), "its name is still taken"
 
 
-async def test_terminating_namespace_is_success_and_the_rest_is_moot(
-    server: ApiServer, writer: SliceWriter
-) -> None:
+async def test_terminating_namespace_is_success_and_the_rest_is_moot(server: ApiServer, writer: SliceWriter) -> None:
     """ES-73."""
     causes = [{"reason": "NamespaceTerminating", "message": "…", "field": "metadata.namespace"}]
     server.will("POST", say(status(403, "Forbidden", "no", causes=causes), 403))
@@ -205,18 +194,14 @@ async def test_outdated_explains_the_other_failures(server: ApiServer, writer: S
         await writer.apply(Writes(update=(found("d"), found("u"))))
 
 
-async def test_server_error_is_given_back_in_the_end(
-    server: ApiServer, writer: SliceWriter, store: SliceStore
-) -> None:
+async def test_server_error_is_given_back_in_the_end(server: ApiServer, writer: SliceWriter, store: SliceStore) -> None:
     server.will("PUT", *[refuse(500)] * 4)
     with pytest.raises(ServerError):
         await writer.apply(Writes(update=(found("u"),)))
     assert held(store)["u"] == "7", "nobody knows what it holds: the watch will tell"
 
 
-async def test_at_most_eight_writes_are_in_flight_over_all_plans(
-    server: ApiServer, writer: SliceWriter
-) -> None:
+async def test_at_most_eight_writes_are_in_flight_over_all_plans(server: ApiServer, writer: SliceWriter) -> None:
     now, most = 0, 0
 
     async def slow(request: web.Request) -> web.StreamResponse:
