@@ -233,10 +233,10 @@ class Configuration(BaseModel):
         key="clientConnection.burst",
         ge=1,
     )
-    leader_elect: Literal[False] = flag(
+    leader_elect: bool = flag(
         "leader-elect",
-        False,
-        "Leader election is not part of this version: run one replica. Only false is accepted.",
+        True,
+        "Work only while this replica holds the Lease; the others keep their caches warm and wait.",
         key="leaderElection.leaderElect",
     )
     # A Lease counts in whole seconds, and the API server refuses one of 0.
@@ -283,6 +283,20 @@ class Configuration(BaseModel):
         "metrics-bind-address",
         "127.0.0.1:8080",
         "Where /metrics, /healthz, /livez and /readyz are served, as HOST:PORT; 0 switches all of them off.",
+    )
+    tracing_endpoint: str = flag(
+        "tracing-endpoint",
+        "",
+        "Where traces go, by OTLP over HTTP, such as http://collector:4318/v1/traces; default nowhere.",
+        key="tracing.endpoint",
+    )
+    tracing_sampling_rate_per_million: int = flag(
+        "tracing-sampling-rate-per-million",
+        10_000,
+        "How many syncs of a million are traced.",
+        key="tracing.samplingRatePerMillion",
+        ge=0,
+        le=1_000_000,
     )
     logging_format: Literal["text", "json"] = flag(
         "logging-format", "text", "The format of log lines.", key="logging.format"

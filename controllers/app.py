@@ -12,9 +12,11 @@ from aiohttp import web
 
 from api.config import Configuration
 from controllers import __version__
+from controllers.runtime import health
 from controllers.runtime.api_client import ApiClient
 from controllers.runtime.clock import SystemClock
 from controllers.runtime.credentials import Credentials
+from controllers.runtime.loop import Loop
 from controllers.runtime.stores import Stores
 from controllers.runtime.watch import Reflector
 from controllers.telemetry import metrics
@@ -35,6 +37,7 @@ class App:
         self._stores = Stores()
         self._stopping = asyncio.Event()
         self._reflectors: list[Reflector[Any]] = []
+        self._loops: list[Loop] = []
         self._log = bind("controllers.app")
 
     async def run(self) -> None:
@@ -48,20 +51,15 @@ class App:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stopping.set)
         config = self._configuration
-        credentials = Credentials(config.kubeconfig or None, config.context or None)
-        async with (
-            ApiClient(
-                credentials,
-                self._clock,
-                user_agent=f"sliceplane/{__version__}",
-                qps=config.kube_api_qps,
-                burst=config.kube_api_burst,
-            ) as client,
-            self._served(),
-        ):
-            self._log.info("starting", version=__version__, server=credentials.server)
+        async with self._client(config.kube_api_qps, config.kube_api_burst) as client, self._served():
+            self._log.info("starting", version=__version__, server=client.server_url)
             await self._serve_until_stopped(client)
         self._log.info("stopped")
+
+    def _client(self, qps: float = 0.0, burst: int = 0) -> ApiClient:
+        config = self._configuration
+        credentials = Credentials(config.kubeconfig or None, config.context or None)
+        return ApiClient(credentials, self._clock, user_agent=f"sliceplane/{__version__}", qps=qps, burst=burst)
 
     async def _serve_until_stopped(self, client: ApiClient) -> None:
         workshop = Workshop(self._configuration, self._stores, client, self._clock)
@@ -69,14 +67,18 @@ class App:
         background = [asyncio.create_task(recorder.run()) for recorder in workshop.recorders]
         background += [asyncio.create_task(reflector.run()) for reflector in workshop.reflectors]
         try:
-            await self._until_stopped(self._work(workshop), *background)
+            await self._until_stopped(self._serve(workshop, client), *background)
         finally:
             for task in background:
                 task.cancel()
             await asyncio.gather(*background, return_exceptions=True)
+            workshop.close()
 
-    async def _work(self, workshop: Workshop) -> None:
-        """Waits for the caches, then works: nothing is written from half a picture (ES-18, EP-11)."""
+    async def _serve(self, workshop: Workshop, client: ApiClient) -> None:
+        """Waits for the caches, then works: nothing is written from half a picture (ES-18, EP-11).
+
+        With an election, whoever has no caches yet does not run for the lease, and whoever loses it keeps them (D-10).
+        """
         for reflector in self._reflectors:
             await reflector.synced.wait()
         # What was loaded stays: the collector need not look at it again.
@@ -90,9 +92,26 @@ class App:
             services=len(stores.services),
             nodes=len(stores.nodes),
         )
-        async with asyncio.TaskGroup() as group:
-            for loop, workers in workshop.loops():
-                group.create_task(loop.run(workers, self._stopping))
+        if not self._configuration.leader_elect:
+            await self._work(workshop)
+            return
+        # A client of its own: a renewal waits behind nothing, and is no write that the lease itself forbids.
+        async with self._client() as own, workshop.lease_recorder(own) as recorder:
+            elector = workshop.elector(own, recorder)
+            client.may_write = elector.may_write
+            await elector.run(lambda: self._work(workshop), self._stopping)
+
+    async def _work(self, workshop: Workshop) -> None:
+        """One term: the controllers, until they are told to stop or cancelled."""
+        try:
+            async with asyncio.TaskGroup() as group:
+                for loop, workers in workshop.loops():
+                    self._loops.append(loop)
+                    group.create_task(loop.run(workers, self._stopping))
+        finally:
+            self._loops.clear()
+            self._stores.unsubscribe_all()
+            metrics.forget_totals()
 
     async def _until_stopped(self, work: Awaitable[None], *background: asyncio.Task[None]) -> None:
         """Waits for the stop signal, and then for the work to end, but not for long; a task that dies is an error."""
@@ -125,7 +144,7 @@ class App:
         host, _, port = address.rpartition(":")
         application = web.Application()
         application.router.add_get("/healthz", _always(b"ok"))
-        application.router.add_get("/livez", _always(b"ok"))
+        application.router.add_get("/livez", self._livez)
         application.router.add_get("/readyz", self._readyz)
         application.router.add_get("/metrics", _metrics)
         runner = web.AppRunner(application, access_log=None, shutdown_timeout=1.0)
@@ -136,10 +155,15 @@ class App:
         finally:
             await runner.cleanup()
 
+    async def _livez(self, _: web.Request) -> web.Response:
+        return _told(health.not_alive(self._clock.now(), self._reflectors, self._loops))
+
     async def _readyz(self, _: web.Request) -> web.Response:
-        if self._synced():
-            return web.Response(body=b"ok")
-        return web.Response(status=503, body=b"caches have not synced yet")
+        return _told(health.not_ready(self._reflectors) if self._reflectors else ["starting"])
+
+
+def _told(problems: list[str]) -> web.Response:
+    return web.Response(status=503, text="\n".join(problems)) if problems else web.Response(body=b"ok")
 
 
 def _always(body: bytes) -> Callable[[web.Request], Awaitable[web.Response]]:

@@ -1,5 +1,10 @@
 """What `sliceplane run` consists of: for the controllers that were chosen, their caches, writers and queues."""
 
+import asyncio
+import contextlib
+import socket
+import uuid
+from collections.abc import AsyncIterator
 from typing import Any, Final
 
 from api import names
@@ -11,6 +16,7 @@ from controllers.runtime.api_client import ApiClient
 from controllers.runtime.clock import Clock
 from controllers.runtime.endpoints_controller import EndpointsController
 from controllers.runtime.events import EventRecorder, Regarding
+from controllers.runtime.lease import Elector
 from controllers.runtime.loop import Loop
 from controllers.runtime.mirroring_controller import MirroringController
 from controllers.runtime.slice_controller import SliceController
@@ -18,6 +24,7 @@ from controllers.runtime.stores import Stores
 from controllers.runtime.watch import Malformed, Reflector
 from controllers.runtime.writer import WRITABLE_ENDPOINTS, WRITABLE_SLICES, Writer
 from controllers.telemetry import metrics
+from controllers.telemetry.tracing import Tracing
 
 _COMPONENTS: Final = {
     ENDPOINTSLICE: names.EVENT_COMPONENT_ENDPOINTSLICE,
@@ -35,6 +42,13 @@ class Workshop:
         self.names = sorted(chosen(configuration.controllers))
         self._recorders = {name: EventRecorder(client, clock, _COMPONENTS[name]) for name in self.names}
         self.reflectors = self._watch()
+        endpoint, rate = configuration.tracing_endpoint, configuration.tracing_sampling_rate_per_million
+        self._tracing = Tracing(endpoint, rate) if endpoint and rate else None
+
+    def close(self) -> None:
+        """Exports the traces that are left; takes a few seconds at most."""
+        if self._tracing is not None:
+            self._tracing.close()
 
     @property
     def recorders(self) -> list[EventRecorder]:
@@ -49,6 +63,35 @@ class Workshop:
             MIRRORING: self._mirroring,
         }
         return [builders[name]() for name in self.names]
+
+    @contextlib.asynccontextmanager
+    async def lease_recorder(self, client: ApiClient) -> AsyncIterator[EventRecorder]:
+        """Records what is said of the Lease, which also a replica may say that does not lead any more."""
+        recorder = EventRecorder(client, self._clock, names.EVENT_COMPONENT_LEADER_ELECTION)
+        running = asyncio.create_task(recorder.run())
+        try:
+            yield recorder
+        finally:
+            running.cancel()
+            await asyncio.gather(running, return_exceptions=True)
+
+    def elector(self, client: ApiClient, recorder: EventRecorder) -> Elector:
+        """Our part in the election of the replica that works."""
+        config = self._configuration
+        lease = config.leader_elect_resource_name
+        return Elector(
+            client,
+            self._clock,
+            namespace=config.leader_elect_resource_namespace,
+            name=lease,
+            identity=f"{socket.gethostname()}_{uuid.uuid4()}",
+            lease_seconds=config.leader_elect_lease_duration,
+            renew_seconds=config.leader_elect_renew_deadline,
+            retry_seconds=config.leader_elect_retry_period,
+            told=recorder.record,
+            led=metrics.LEADING.labels(name=lease).set,
+            slowpath=metrics.LEADING_SLOWPATH.labels(name=lease).inc,
+        )
 
     def _watch(self) -> list[Reflector[Any]]:
         stores, wanted = self._stores, set(self.names)
@@ -86,7 +129,7 @@ class Workshop:
             batch_seconds=config.endpointslice_updates_batch_period,
             grace_seconds=config.topology_grace_period,
         )
-        loop = Loop(controller.start(), self._clock, slice_controller.QUEUE_NAME)
+        loop = Loop(controller.start(), self._clock, slice_controller.QUEUE_NAME, self._tracing)
         return loop, config.concurrent_service_endpoint_syncs
 
     def _endpoints(self) -> tuple[Loop, int]:
@@ -106,7 +149,7 @@ class Workshop:
             self._clock,
             batch_seconds=config.endpoint_updates_batch_period,
         )
-        loop = Loop(controller.start(), self._clock, endpoints_controller.QUEUE_NAME)
+        loop = Loop(controller.start(), self._clock, endpoints_controller.QUEUE_NAME, self._tracing)
         return loop, config.concurrent_endpoint_syncs
 
     def _mirroring(self) -> tuple[Loop, int]:
@@ -124,5 +167,5 @@ class Workshop:
             max_endpoints=config.mirroring_max_endpoints_per_subset,
             batch_seconds=config.mirroring_endpointslice_updates_batch_period,
         )
-        loop = Loop(controller.start(), self._clock, mirroring_controller.QUEUE_NAME)
+        loop = Loop(controller.start(), self._clock, mirroring_controller.QUEUE_NAME, self._tracing)
         return loop, config.mirroring_concurrent_service_endpoint_syncs

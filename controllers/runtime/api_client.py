@@ -7,10 +7,11 @@ under a name of our own choice.
 
 import asyncio
 import re
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Final
+from urllib.parse import urlsplit
 
 import aiohttp
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, stop_after_attempt, wait_random_exponential
@@ -19,6 +20,7 @@ from controllers.runtime.clock import Clock
 from controllers.runtime.credentials import Credentials, CredentialsError
 from controllers.runtime.errors import (
     ApiError,
+    NotLeading,
     ServerError,
     Throttled,
     Unauthorized,
@@ -27,6 +29,7 @@ from controllers.runtime.errors import (
 )
 from controllers.telemetry import metrics
 from controllers.telemetry.logs import bind
+from controllers.telemetry.tracing import OUTGOING
 
 JSON: Final = "application/json"
 MERGE_PATCH: Final = "application/merge-patch+json"
@@ -84,6 +87,8 @@ class ApiClient:
     def __init__(
         self, credentials: Credentials, clock: Clock, *, user_agent: str, qps: float = 0.0, burst: int = 0
     ) -> None:
+        """`may_write` can be replaced: while it says no, nothing but reads is sent."""
+        self.may_write: Callable[[], bool] = lambda: True
         self._credentials = credentials
         self._clock = clock
         self._limiter = RateLimiter(qps, burst, clock) if qps > 0 else None
@@ -92,10 +97,17 @@ class ApiClient:
         self._reloading = asyncio.Lock()
         self._reloaded = -_RELOAD_SECONDS
         self._warned: set[str] = set()
+        self._host = ""
         self._log = bind("controllers.runtime.api_client")
+
+    @property
+    def server_url(self) -> str:
+        """The API server's URL; known once the client is open."""
+        return self._credentials.server
 
     async def __aenter__(self) -> "ApiClient":
         await self._credentials.load()
+        self._host = urlsplit(self._credentials.server).netloc
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=0, ttl_dns_cache=30), headers=self._headers, auto_decompress=True
         )
@@ -174,11 +186,17 @@ class ApiClient:
             headers = await self._credentials.headers()
         except CredentialsError as error:
             raise Unauthorized(str(error)) from error
+        # Last of all: what was asked for before may have waited.
+        if request.method != "GET" and not self.may_write():
+            raise NotLeading(f"{request}: not sent, this replica does not lead")
         headers["Accept"] = request.accept
         # A watch is not compressed: an event is small, and waits for no block to fill.
         headers["Accept-Encoding"] = "gzip" if idle is None else "identity"
         if request.body is not None:
             headers["Content-Type"] = request.content_type
+        part_of = OUTGOING.get()
+        if part_of:
+            headers["traceparent"] = part_of
         counted = False
         try:
             async with self._session.request(
@@ -194,7 +212,7 @@ class ApiClient:
                 allow_redirects=False,
             ) as response:
                 counted = True
-                metrics.REST_CLIENT_REQUESTS.labels(code=str(response.status), method=request.method).inc()
+                metrics.REST_CLIENT_REQUESTS.labels(str(response.status), self._host, request.method).inc()
                 if "Warning" in response.headers:
                     self._warn(response.headers.getall("Warning"))
                 if response.status >= 400:
@@ -203,7 +221,7 @@ class ApiClient:
                 yield response
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             if not counted:
-                metrics.REST_CLIENT_REQUESTS.labels(code="<error>", method=request.method).inc()
+                metrics.REST_CLIENT_REQUESTS.labels("<error>", self._host, request.method).inc()
             raise Unreachable(f"{request}: {str(error) or type(error).__name__}") from error
 
     def _warn(self, headers: list[str]) -> None:

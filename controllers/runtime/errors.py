@@ -10,6 +10,7 @@ ApiError
     AlreadyExists    409 on a create
   Expired            410: a watch or list is too old; list anew
   Invalid            422: the object is refused as it is
+  NotLeading         a write that was not sent, because this replica does not lead (any more)
   Throttled          429: asked again after `retry_after` seconds
   ServerError        5xx
 """
@@ -58,6 +59,10 @@ class ApiError(Exception):
         """Whether a create was refused because its Namespace is being deleted (ES-73)."""
         details = self.status.details
         return details is not None and any(cause.reason == "NamespaceTerminating" for cause in details.causes or ())
+
+
+class NotLeading(ApiError):
+    """A write that was not sent: another replica may lead by now, or soon."""
 
 
 class Unreachable(ApiError): ...

@@ -4,12 +4,15 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
+from controllers.runtime.causes import Causes
 from controllers.runtime.clock import Clock
 from controllers.runtime.errors import ApiError
 from controllers.runtime.queue import WorkQueue
+from controllers.runtime.syncs import CURRENT, Sync
 from controllers.runtime.writer import Outdated
 from controllers.telemetry import metrics
 from controllers.telemetry.logs import bind
+from controllers.telemetry.tracing import Tracing
 
 
 class SyncError(Exception):
@@ -18,21 +21,25 @@ class SyncError(Exception):
 
 @dataclass(frozen=True)
 class Controller:
-    """A name, the keys to sync, how to sync one, and whom to tell when that fails (key, failures in a row, message)."""
+    """A name, the keys to sync and what for, how to sync one, and whom to tell when that fails.
+
+    `failed` gets the key, how often it has failed in a row, and a message.
+    """
 
     name: str
     queue: WorkQueue
+    causes: Causes
     sync: Callable[[str], Awaitable[None]]
     failed: Callable[[str, int, str], None]
-    succeeded: Callable[[str], None]
-    outdated: Callable[[str], None]
+    succeeded: Callable[[str], None] = lambda _: None
+    outdated: Callable[[str], None] = lambda _: None
 
 
 class Loop:
     """Runs the workers of one controller."""
 
-    def __init__(self, controller: Controller, clock: Clock, queue_name: str) -> None:
-        self._controller, self._clock = controller, clock
+    def __init__(self, controller: Controller, clock: Clock, queue_name: str, tracing: Tracing | None = None) -> None:
+        self._controller, self._clock, self._tracing = controller, clock, tracing
         self._log = bind(f"controllers.{controller.name}")
         self._depth = metrics.QUEUE_DEPTH.labels(name=queue_name)
         self._unfinished = metrics.QUEUE_UNFINISHED.labels(name=queue_name)
@@ -40,6 +47,16 @@ class Loop:
         self._wait = metrics.QUEUE_WAIT.labels(name=queue_name)
         self._work = metrics.QUEUE_WORK.labels(name=queue_name)
         self._retries = metrics.QUEUE_RETRIES.labels(name=queue_name)
+
+    @property
+    def name(self) -> str:
+        """The controller's name."""
+        return self._controller.name
+
+    @property
+    def oldest(self) -> float:
+        """For how many seconds the oldest key that is not delayed has been waiting or in work."""
+        return self._controller.queue.oldest()
 
     async def run(self, workers: int, stopping: asyncio.Event) -> None:
         """Works until `stopping` is set and every worker has finished the key that it had begun."""
@@ -72,13 +89,29 @@ class Loop:
             self._wait.observe(waited)
             start = self._clock.now()
             try:
-                await self._sync(key)
+                await self._sync(key, waited)
             finally:
                 queue.done(key)
                 self._work.observe(self._clock.now() - start)
 
-    async def _sync(self, key: str) -> None:
+    async def _sync(self, key: str, waited: float) -> None:
+        controller = self._controller
+        sync = Sync(controller.name, key, controller.causes.take(key), waited, self._tracing)
+        CURRENT.set(sync)
+        failure: BaseException | None = None
+        try:
+            failure = await self._attempt(key)
+            if failure is None:
+                sync.succeeded(self._clock.now())
+            else:
+                controller.causes.give_back(key, sync.cause)
+        finally:
+            sync.ended(failure)
+
+    async def _attempt(self, key: str) -> Exception | None:
+        """Syncs a key; what has gone wrong is told, tried again later, and returned."""
         controller, queue = self._controller, self._controller.queue
+        found: Exception
         try:
             await controller.sync(key)
         except Outdated as error:
@@ -86,17 +119,21 @@ class Loop:
             delay = queue.retry(key)
             controller.outdated(key)
             self._log.debug("plan was outdated, planning again", key=key, after=delay, error=str(error))
+            found = error
         except (ApiError, SyncError) as error:
             delay = queue.retry(key, error.retry_after if isinstance(error, ApiError) else 0.0)
             controller.failed(key, queue.failures(key), str(error))
             self._log.warning("sync failed", key=key, retry_after=delay, error=str(error))
+            found = error
         except Exception as error:
             # A fault of ours in one object must not stop the others.
             delay = queue.retry(key)
             controller.failed(key, queue.failures(key), f"internal error: {error!r}")
             self._log.error("sync failed unexpectedly", key=key, retry_after=delay, exc_info=error)
+            found = error
         else:
             queue.forget(key)
             controller.succeeded(key)
-            return
+            return None
         self._retries.inc()
+        return found

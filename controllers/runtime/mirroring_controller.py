@@ -11,13 +11,16 @@ from controllers.model.plan import Notice
 from controllers.model.reasons import Reason
 from controllers.runtime import routes
 from controllers.runtime.api_client import ApiClient
+from controllers.runtime.causes import Causes, What
 from controllers.runtime.clock import Clock
 from controllers.runtime.errors import NotFound
 from controllers.runtime.events import EventRecorder, Regarding
 from controllers.runtime.loop import Controller
 from controllers.runtime.mirroring_metrics import MirroringMetrics
 from controllers.runtime.queue import WorkQueue
+from controllers.runtime.store import Record
 from controllers.runtime.stores import Stores
+from controllers.runtime.syncs import planning, tell
 from controllers.runtime.writer import WRITABLE_ENDPOINTS, Writer
 from controllers.telemetry import metrics
 
@@ -41,6 +44,7 @@ class MirroringController:
         self._stores, self._client, self._writer, self._recorder = stores, client, writer, recorder
         self._clock, self._max_endpoints, self._batch_seconds = clock, max_endpoints, batch_seconds
         self._queue = WorkQueue(clock, added=metrics.QUEUE_ADDS.labels(name=QUEUE_NAME).inc)
+        self._causes = Causes(clock)
         # What has been told about each Endpoints object, and about which of that name.
         self._told: dict[str, tuple[str, tuple[Notice, ...]]] = {}
         self._metrics = MirroringMetrics()
@@ -51,13 +55,16 @@ class MirroringController:
         self._stores.services.subscribe(self._service_changed)
         self._stores.slices.subscribe(self._slice_changed)
         for endpoints in self._stores.endpoints.all():
-            self._endpoints_changed(None, endpoints)
+            self._ask_for_endpoints(None, endpoints, What.START)
         for found in self._stores.slices.all():
             for key in routes.services_of_slice(None, found, mirrored):
-                self._queue.add(key)
-        return Controller(MIRRORING, self._queue, self.sync, self._failed, lambda _: None, lambda _: None)
+                self._ask(key, What.START, "EndpointSlice", found)
+        return Controller(MIRRORING, self._queue, self._causes, self.sync, self._failed)
 
     def _endpoints_changed(self, old: Endpoints | None, new: Endpoints | None) -> None:
+        self._ask_for_endpoints(old, new, What.ENDPOINTS)
+
+    def _ask_for_endpoints(self, old: Endpoints | None, new: Endpoints | None, what: What) -> None:
         found = new or old
         if found is None:
             return
@@ -68,21 +75,25 @@ class MirroringController:
         # The ordinary case: written by the Endpoints controller for a Service with Pods, and never mirrored.
         nothing_to_do = reason is Reason.ENDPOINTS_SELECTOR and not self._slices(namespace, name)
         if routes.mirrorable_endpoints(old, new) and not nothing_to_do:
-            self._queue.add(key)
+            self._ask(key, what, "Endpoints", found)
         else:
             self._metrics.not_mirrored(key, reason)
 
     def _service_changed(self, old: Service | None, new: Service | None) -> None:
         keys = routes.selectorless_service(old, new)
         for key in sorted(keys):
-            self._queue.add(key)
+            self._ask(key, What.SERVICE, "Service", new or old)
         for key in routes.service_of_service(old, new) - keys:
             found = self._stores.endpoints.get(*routes.split_key(key))
             self._metrics.not_mirrored(key, not_mirrored(found, new))
 
     def _slice_changed(self, old: EndpointSlice | None, new: EndpointSlice | None) -> None:
         for key in sorted(routes.services_of_slice(old, new, mirrored)):
-            self._queue.add_after(key, self._batch_seconds)
+            self._ask(key, What.SLICE, "EndpointSlice", new or old, self._batch_seconds)
+
+    def _ask(self, key: str, what: What, kind: str, about: Record | None, seconds: float = 0.0) -> None:
+        self._causes.note(key, what, kind, about)
+        self._queue.add_after(key, seconds)
 
     def _slices(self, namespace: str, name: str) -> list[EndpointSlice]:
         return [each for each in self._stores.slices.of_service(namespace, name) if mirrored(each)]
@@ -99,16 +110,18 @@ class MirroringController:
         namespace, name = routes.split_key(key)
         service = self._stores.services.get(namespace, name)
         endpoints = await self._with_subsets(self._stores.endpoints.get(namespace, name), service)
-        plan = reconcile(
-            Snapshot(
-                endpoints=endpoints,
-                service=service,
-                slices=self._slices(namespace, name),
-                taken=self._stores.slices.names(namespace),
-                limit=self._max_endpoints,
-            )
+        snapshot = Snapshot(
+            endpoints=endpoints,
+            service=service,
+            slices=self._slices(namespace, name),
+            taken=self._stores.slices.names(namespace),
+            limit=self._max_endpoints,
         )
+        with planning():
+            plan = reconcile(snapshot)
         self._metrics.planned(key, plan)
+        if plan.not_mirrored is not None:
+            tell(reasons=(plan.not_mirrored.value,))
         # Said whether or not the writes succeed: an address that is left out may be why they do not.
         self._tell(key, endpoints, plan)
         # Clean-ups do not count as changes (MI-24).

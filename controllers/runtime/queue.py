@@ -88,6 +88,12 @@ class WorkQueue:
         now = self._clock.now()
         return [now - since for since in self._processing.values()]
 
+    def oldest(self) -> float:
+        """For how many seconds the key that waits longest for a worker has waited, or the oldest in work has taken."""
+        now = self._clock.now()
+        first = self._dirty.get(self._waiting[0]) if self._waiting else None
+        return max([0.0, *self.in_work(), *([now - first] if first is not None else [])])
+
     def failures(self, key: str) -> int:
         """How often in a row the key has failed."""
         return self._failures.get(key, 0)

@@ -47,6 +47,11 @@ class Store(Generic[R]):
         """`touched(record)` is called when an object was updated and nothing that is read has changed."""
         self._touched.append(touched)
 
+    def unsubscribe_all(self) -> None:
+        """Nobody is told of changes any more."""
+        self._subscribers.clear()
+        self._touched.clear()
+
     def get(self, namespace: str, name: str) -> R | None:
         """The record, or None."""
         return self._by_namespace.get(namespace, {}).get(name)

@@ -13,3 +13,8 @@ class Stores:
         self.nodes = NodeStore()
         self.slices = SliceStore()
         self.endpoints = EndpointsStore()
+
+    def unsubscribe_all(self) -> None:
+        """The controllers of a term have ended; what is known stays known."""
+        for store in (self.pods, self.services, self.nodes, self.slices, self.endpoints):
+            store.unsubscribe_all()

@@ -139,7 +139,10 @@ class Reflector(Generic[R]):
         self._version = ""
         self._failures = 0
         self._decode_errors = metrics.DECODE_ERRORS.labels(kind=kind.name)
+        self.kind = kind.name
         self.synced = asyncio.Event()
+        # When anything was last heard or tried: a reflector that is silent for long has lost its way.
+        self.last_progress = clock.now()
 
     async def run(self) -> None:
         """Lists and watches until cancelled."""
@@ -160,6 +163,7 @@ class Reflector(Generic[R]):
 
     async def _back_off(self) -> None:
         """1 s, 1.5 s, … up to 5 s, and as much again at random: quick to come back, never a storm."""
+        self.last_progress = self._clock.now()
         delay = min(1.5 ** min(self._failures, 4), 5.0)
         self._failures += 1
         await self._clock.sleep(delay * random.uniform(1.0, 2.0))
@@ -194,6 +198,7 @@ class Reflector(Generic[R]):
         return await self._client.request("GET", self._kind.path, query=query, attempts=4 if continue_ else 1)
 
     async def _put_page(self, page: bytes) -> None:
+        self.last_progress = self._clock.now()
         try:
             items = self._list_decoder.decode(page).items or ()
         except msgspec.MsgspecError:
@@ -241,6 +246,7 @@ class Reflector(Generic[R]):
             async for batch in _batches(stream):
                 for line in batch:
                     self._event(line)
+                self.last_progress = self._clock.now()
                 self._failures = 0
                 await asyncio.sleep(0)
         if self._clock.now() - opened < 1.0:

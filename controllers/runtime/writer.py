@@ -20,6 +20,7 @@ from controllers.model.plan import Writes
 from controllers.runtime.api_client import METADATA_ONLY, ApiClient
 from controllers.runtime.clock import Clock
 from controllers.runtime.errors import AlreadyExists, ApiError, Conflict, NotFound
+from controllers.runtime.syncs import writing
 from controllers.runtime.watch import ENDPOINTS, SLICES, Kind
 from controllers.runtime.written_store import W, WrittenStore
 from controllers.telemetry import metrics
@@ -140,7 +141,8 @@ class Writer(Generic[W]):
     async def _one(self, verb: str, write: Callable[[W], Awaitable[None]], each: W, counted: bool) -> None:
         async with self._slots:
             start = self._clock.now()
-            await write(each)
+            with writing(verb, self._writable.kind.name, each.name):
+                await write(each)
             self._seconds[verb].observe(self._clock.now() - start)
             if counted:
                 self._changed(verb)

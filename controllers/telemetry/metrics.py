@@ -4,6 +4,8 @@
 """
 
 from collections.abc import Iterable, Iterator
+from itertools import accumulate
+from operator import mul
 from typing import Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
@@ -13,7 +15,8 @@ from prometheus_client.utils import floatToGoString
 REGISTRY: Final = CollectorRegistry(auto_describe=False)
 
 _POWERS: Final = [2.0**n for n in range(1, 16)]
-_QUEUE_BUCKETS: Final = [10.0**n for n in range(-8, 2)]
+# Multiplied one by one, as Go does: 1e-05 comes out as 9.999999999999999e-06, and is a label.
+_QUEUE_BUCKETS: Final = list(accumulate([1e-8, *[10.0] * 9], mul))
 _SECONDS: Final = [0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0]
 
 
@@ -45,7 +48,7 @@ SLICE_CHANGES: Final = _counter(_SLICES + "changes", "Number of EndpointSlice ch
 SLICES_CHANGED: Final = _histogram(
     _SLICES + "endpointslices_changed_per_sync",
     "Number of EndpointSlices changed on each Service sync",
-    Histogram.DEFAULT_BUCKETS[:-1],
+    [1.0],
     "topology",
     "traffic_distribution",
 )
@@ -84,8 +87,9 @@ QUEUE_RETRIES: Final = _counter("workqueue_retries_total", "Total number of retr
 
 REST_CLIENT_REQUESTS: Final = _counter(
     "rest_client_requests_total",
-    "Number of HTTP requests, partitioned by status code and method.",
+    "Number of HTTP requests, partitioned by status code, method, and host.",
     "code",
+    "host",
     "method",
 )
 
@@ -124,6 +128,17 @@ ENDPOINTS_WRITES: Final = _counter(
 ENDPOINTS_NOT_MIRRORED: Final = _gauge(
     "sliceplane_endpoints_not_mirrored", "Endpoints that are not mirrored to EndpointSlices", "reason"
 )
+LEADING: Final = _gauge(
+    "leader_election_master_status",
+    "Gauge of if the reporting system is master of the relevant lease, 0 indicates backup, 1 indicates master. "
+    "'name' is the string used to identify the lease. Please make sure to group by name.",
+    "name",
+)
+LEADING_SLOWPATH: Final = _counter(
+    "leader_election_slowpath_total",
+    "Total number of slow path exercised in renewing leader leases. 'name' is the string used to identify the lease.",
+    "name",
+)
 DECODE_ERRORS: Final = _counter(
     "sliceplane_decode_errors_total", "Objects that did not decode and were skipped", "kind"
 )
@@ -131,15 +146,39 @@ PODS_LEFT_OUT: Final = _gauge(
     "sliceplane_pods_left_out", "Selected Pods that are not published, per Service and address type", "reason"
 )
 STORED: Final = _gauge("sliceplane_stored_objects", "Objects in the cache", "kind")
+WATCH_TO_WRITE_SECONDS: Final = _histogram(
+    "sliceplane_watch_to_write_seconds",
+    "Time from the first change that a sync is for to the answer to its last write",
+    _SECONDS,
+    "controller",
+    "cause",
+)
+RECONCILE_SECONDS: Final = _histogram(
+    "sliceplane_reconcile_seconds",
+    "Time that planning a sync takes, without reading or writing",
+    [0.00001 * 2**n for n in range(16)],
+    "controller",
+)
 WRITE_SECONDS: Final = _histogram(
     "sliceplane_write_seconds", "Time from sending a write to its answer", _SECONDS, "kind", "verb"
 )
 EVENTS_DROPPED: Final = _counter("sliceplane_events_dropped_total", "Events not recorded: too many, or refused")
 
 
+def forget_totals() -> None:
+    """What the controllers of a term have counted is theirs: a replica that does not lead wants nothing."""
+    for gauge in (ENDPOINTS_DESIRED, SLICES_ACTUAL, SLICES_DESIRED, MIRRORED_DESIRED, MIRRORED_SLICES):
+        gauge.set(0)
+    MIRRORED_SLICES_DESIRED.set(0)
+    for labelled in (PODS_LEFT_OUT, SERVICES_BY_DISTRIBUTION, ENDPOINTS_NOT_MIRRORED):
+        labelled.clear()
+
+
 def _samples(metric: Metric) -> Iterator[str]:
     for sample in metric.samples:
         if sample.name.endswith("_created"):
+            continue
+        if metric.name in _WITHOUT_BUCKETS and sample.labels.get("le", "+Inf") != "+Inf":
             continue
         name = sample.name
         if metric.type == "counter" and name == f"{metric.name}_total" and metric.name in _WITHOUT_TOTAL:
@@ -150,6 +189,8 @@ def _samples(metric: Metric) -> Iterator[str]:
 
 # Counters that KCM named before names had to end in _total.
 _WITHOUT_TOTAL: Final = frozenset({_SLICES + "changes", _SLICES + "syncs", _MIRRORING + "changes"})
+# KCM's has none but the last, and Python's client wants one more.
+_WITHOUT_BUCKETS: Final = frozenset({_SLICES + "endpointslices_changed_per_sync"})
 
 
 def _label(key: str, value: str) -> str:

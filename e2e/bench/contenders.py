@@ -25,7 +25,7 @@ def _kcm(plane: ControlPlane) -> Process:
 
 
 def _sliceplane(plane: ControlPlane) -> Process:
-    return spawn_sliceplane(plane, f"--metrics-bind-address=127.0.0.1:{free_port()}")
+    return spawn_sliceplane(plane, "--leader-elect=false", f"--metrics-bind-address=127.0.0.1:{free_port()}")
 
 
 KCM: Final = Contender("kube-controller-manager", _kcm)

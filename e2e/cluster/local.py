@@ -177,7 +177,7 @@ class ControlPlane:
             f"--root-ca-file={self.ca_file}",
             *flags,
         ]
-        process = self.spawn(self._fresh_name("kube-controller-manager"), argv)
+        process = self.spawn(self.fresh_name("kube-controller-manager"), argv)
         process.url = f"https://127.0.0.1:{port}"
         self._await_ready(process, "/healthz")
         return process
@@ -303,7 +303,7 @@ class ControlPlane:
         process.kill()
         raise StartError(f"{process.name} is not ready after {_READY_TIMEOUT:.0f} s ({answer}):\n{tail}")
 
-    def _fresh_name(self, stem: str) -> str:
+    def fresh_name(self, stem: str) -> str:
         taken = self.pids
         return next(name for n in range(1, len(taken) + 2) if (name := stem if n == 1 else f"{stem}-{n}") not in taken)
 

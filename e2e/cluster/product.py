@@ -35,7 +35,8 @@ def start_sliceplane(plane: ControlPlane, *flags: str) -> Process:
 def grant(plane: ControlPlane) -> None:
     """Give Sliceplane's user the rights in config/rbac, and no others."""
     namespace: Object = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "kube-system"}}
-    rights = yaml.safe_load_all((_ROOT / "config/rbac/sliceplane.yaml").read_text())
+    files = ("sliceplane.yaml", "leader-election.yaml")
+    rights = [each for name in files for each in yaml.safe_load_all((_ROOT / "config/rbac" / name).read_text())]
     # The API server makes this namespace by itself, but not before it says that it is ready.
     plane.client().apply([namespace, *rights])
 
@@ -43,7 +44,7 @@ def grant(plane: ControlPlane) -> None:
 def spawn_sliceplane(plane: ControlPlane, *flags: str) -> Process:
     """Start `sliceplane run` and return at once; `grant` must have come before."""
     argv = [sys.executable, "-m", "controllers", "run", f"--kubeconfig={plane.kubeconfig(USER)}", *flags]
-    return plane.spawn("sliceplane", argv, {"PYTHONPATH": str(_ROOT)})
+    return plane.spawn(plane.fresh_name("sliceplane"), argv, {"PYTHONPATH": str(_ROOT)})
 
 
 def _await_ready(process: Process) -> None:

@@ -16,14 +16,17 @@ OTHER: dict[str, tuple[str, object]] = {
     "topology_grace_period": ("1m30s", 90.0),
     "kube_api_qps": ("20.5", 20.5),
     "kube_api_burst": ("40", 40),
+    "leader_elect": ("false", False),
     "leader_elect_lease_duration": ("1m", 60.0),
     "leader_elect_renew_deadline": ("14s", 14.0),
     "leader_elect_retry_period": ("3s", 3.0),
     "leader_elect_resource_name": ("other", "other"),
     "leader_elect_resource_namespace": ("default", "default"),
     "metrics_bind_address": ("[::]:9", "[::]:9"),
+    "tracing_endpoint": ("http://c:4318/v1/traces", "http://c:4318/v1/traces"),
+    "tracing_sampling_rate_per_million": ("5", 5),
     "logging_format": ("json", "json"),
     "v": ("4", 4),
 }
 # Fields that accept one value only.
-FIXED = {"leader_elect", "leader_elect_resource_lock"}
+FIXED = {"leader_elect_resource_lock"}

@@ -87,7 +87,7 @@ def test_defaults_are_kcms() -> None:
         ("kube_api_qps", [0, 20.5], [-1, float("nan"), float("inf"), "20"]),
         ("kube_api_burst", [1], [0]),
         ("controllers", ["*", "endpoint", ["*", "-endpoint"]], ["", "foo", [], ["foo"], [1], {}]),
-        ("leader_elect", [False], [True, "false"]),
+        ("leader_elect", [False, True], [0, 1, "maybe"]),
         ("leader_elect_lease_duration", ["11s", "1h"], ["0", "999ms", 0]),
         ("leader_elect_renew_deadline", ["14s"], ["0"]),
         ("leader_elect_retry_period", ["1ns"], ["0"]),

@@ -60,7 +60,7 @@ def test_keys_and_flags_are_one_each() -> None:
     assert len({setting.path for setting in SETTINGS.values()}) == len(SETTINGS)
     assert len({setting.flag for setting in SETTINGS.values()}) == len(SETTINGS)
     sections = {setting.path[:-1] for setting in SETTINGS.values()}
-    assert sections == {(), ("clientConnection",), ("leaderElection",), ("logging",)}
+    assert sections == {(), ("clientConnection",), ("leaderElection",), ("logging",), ("tracing",)}
     assert not sections & {setting.path for setting in SETTINGS.values()}
 
 
@@ -117,7 +117,7 @@ def test_spellings(text: str, field: str, value: object) -> None:
             "leaderElection: {retryPeriod: 0s}",
             'f:3: leaderElection.retryPeriod: "0s": must be a duration (500ms, 1m30s) of more than 0s',
         ),
-        ("leaderElection: {leaderElect: true}", "f:3: leaderElection.leaderElect: true: must be false"),
+        ("leaderElection: {leaderElect: 0}", "f:3: leaderElection.leaderElect: 0: must be true or false"),
         ("leaderElection: {resourceLock: endpoints}", 'f:3: leaderElection.resourceLock: "endpoints": must be leases'),
         ("clientConnection: {qps: .inf}", "f:3: clientConnection.qps: .inf: must be a number of 0 or more"),
         ("clientConnection: {kubeconfig: 5}", "f:3: clientConnection.kubeconfig: 5: must be text"),

@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 import pytest
 
+from controllers.runtime.causes import Causes
 from controllers.runtime.errors import ApiError, Forbidden
 from controllers.runtime.loop import Controller, Loop, SyncError
 from controllers.runtime.queue import WorkQueue
@@ -38,7 +39,8 @@ class Recorded:
         self.failures.append((failures, message))
 
     def controller(self) -> Controller:
-        return Controller("test", self.queue, self._sync, self._failed, self._tell("succeeded"), self._tell("outdated"))
+        told = self._tell("succeeded"), self._tell("outdated")
+        return Controller("test", self.queue, Causes(LoopClock()), self._sync, self._failed, *told)
 
 
 def played(script: dict[str, list[Exception | None]], *, workers: int = 2) -> Recorded:

@@ -90,7 +90,7 @@ def test_without_rights_it_says_so_and_works_once_they_are_granted(granted: Cont
 
         eventually(told)
         eventually(lambda: _answers(sliceplane.get("/healthz"), 200))
-        assert sliceplane.get("/readyz") == (503, "caches have not synced yet")
+        assert sliceplane.get("/readyz")[1].startswith("caches have not synced yet: Pod, Service, ")
         assert world.slices() == []
         binding = {
             "apiVersion": "rbac.authorization.k8s.io/v1",

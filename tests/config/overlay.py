@@ -1,0 +1,58 @@
+"""What an overlay says, by kind."""
+
+from pathlib import Path
+from typing import Any
+
+from e2e.cluster.fixtures import unavailable
+from e2e.cluster.kustomize import kustomize
+from e2e.cluster.rest import Object
+from e2e.cluster.toolchain import BuildError
+
+ROOT = Path(__file__).parents[2]
+NAMESPACE = "kube-system"
+
+
+class Overlay:
+    """The objects that kustomize prints for an overlay in config/."""
+
+    def __init__(self, name: str) -> None:
+        try:
+            self.objects = kustomize(name)
+        except BuildError as error:
+            unavailable(error)
+
+    def one(self, kind: str) -> Object:
+        """The only object of a kind."""
+        (found,) = (each for each in self.objects if each["kind"] == kind)
+        return found
+
+    @property
+    def template(self) -> Any:
+        """The Deployment's Pod template."""
+        return self.one("Deployment")["spec"]["template"]
+
+    @property
+    def container(self) -> Any:
+        (found,) = self.template["spec"]["containers"]
+        return found
+
+    def pod(self, namespace: str) -> Object:
+        """A Pod of the template."""
+        metadata = {**self.template["metadata"], "name": "sliceplane", "namespace": namespace}
+        return {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": self.template["spec"]}
+
+    def write_configuration(self, folder: Path) -> dict[str, str]:
+        """Puts into a folder what the kubelet would mount, and returns its paths there by their paths in the Pod."""
+        name = self.one("ConfigMap")["metadata"]["name"]
+        mounts = {each["name"]: each["mountPath"] for each in self.container["volumeMounts"]}
+        (mounted,) = (v["name"] for v in self.template["spec"]["volumes"] if v["configMap"]["name"] == name)
+        for key, text in self.one("ConfigMap")["data"].items():
+            (folder / key).write_text(text)
+        return {f"{mounts[mounted]}/{key}": str(folder / key) for key in self.one("ConfigMap")["data"]}
+
+    def arguments(self, folder: Path) -> list[str]:
+        """The container's arguments, with its configuration in a folder of ours."""
+        arguments: list[str] = self.container["args"]
+        for inside, outside in self.write_configuration(folder).items():
+            arguments = [each.replace(inside, outside) for each in arguments]
+        return arguments
