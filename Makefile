@@ -46,12 +46,17 @@ parity: install ## Random histories on two API servers, one served by KCM and on
 	$(BIN)/python -m tests.parity api --seeds $(SEEDS) --pairs 6
 
 N ?= 100000
-fuzz-parity: install ## Random snapshots through the core and upstream's reconciler (N=100000)
+fuzz-parity: install ## Random snapshots through the cores and upstream's controllers (N=100000)
 	$(BIN)/python -m tests.parity core --snapshots $(N)
 	$(BIN)/python -m tests.parity core --snapshots $(N) --topology
+	$(BIN)/python -m tests.parity legacy --snapshots $(N) --kind endpoints
+	$(BIN)/python -m tests.parity legacy --snapshots $(N) --kind mirroring
 
 bench: install ## KCM and Sliceplane in one run, with ratios
 	$(BIN)/python -m e2e.bench
+
+bench-failover: install ## How long nobody writes when a leader goes, KCM and Sliceplane in one run
+	$(BIN)/python -m e2e.bench.failover
 
 topology-report: install ## Traffic between zones and overload, by the kind of hints: table and picture in out/
 	$(BIN)/python -m e2e.topology
@@ -63,4 +68,4 @@ lock: install ## Renew requirements.lock
 clean: ## Remove what was made here (the cache of built peers stays)
 	rm -rf .venv build out *.egg-info .mypy_cache .ruff_cache .hypothesis
 
-.PHONY: help install peers demo format lint unit check e2e test parity fuzz-parity bench topology-report lock clean
+.PHONY: help install peers demo format lint unit check e2e test parity fuzz-parity bench bench-failover topology-report lock clean

@@ -23,7 +23,7 @@ from controllers.telemetry import metrics
 from controllers.telemetry.logs import bind
 from controllers.workshop import Workshop
 
-# What is in flight when SIGTERM comes may finish in this time; then it is abandoned (kubelet's patience is 30 s).
+# What is in flight when SIGTERM comes may finish in this time; then it is abandoned (kubelet's patience is 15 s).
 STOP_SECONDS: Final = 8.0
 _GC_THRESHOLD: Final = 10_000
 
@@ -48,6 +48,7 @@ class App:
         # Loading makes many objects and no garbage worth looking for.
         gc.set_threshold(100_000)
         loop = asyncio.get_running_loop()
+        loop.set_exception_handler(self._complained)
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stopping.set)
         config = self._configuration
@@ -56,6 +57,14 @@ class App:
             await self._serve_until_stopped(client)
         self._log.info("stopped")
 
+    def _complained(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        """What went wrong in nobody's task; uvloop minds when data comes over a TLS connection that is being closed."""
+        closed = isinstance(context.get("exception"), RuntimeError) and "closed" in str(context["exception"])
+        if closed and "SSL" in str(context.get("message")):
+            self._log.debug("data after the end of a connection", error=str(context["exception"]))
+        else:
+            loop.default_exception_handler(context)
+
     def _client(self, qps: float = 0.0, burst: int = 0) -> ApiClient:
         config = self._configuration
         credentials = Credentials(config.kubeconfig or None, config.context or None)
@@ -63,6 +72,8 @@ class App:
 
     async def _serve_until_stopped(self, client: ApiClient) -> None:
         workshop = Workshop(self._configuration, self._stores, client, self._clock)
+        if self._configuration.leader_elect:
+            client.may_write = lambda: False
         self._reflectors = workshop.reflectors
         background = [asyncio.create_task(recorder.run()) for recorder in workshop.recorders]
         background += [asyncio.create_task(reflector.run()) for reflector in workshop.reflectors]

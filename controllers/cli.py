@@ -75,6 +75,9 @@ def run(context: click.Context, /, config: str | None, **flags: str) -> None:
     given = {
         field: text for field, text in flags.items() if context.get_parameter_source(field) != ParameterSource.DEFAULT
     }
+    if "v" in given:
+        # KCM's flags may be written -v=4; click takes all after -v for the value.
+        given["v"] = given["v"].removeprefix("=")
     configuration = _configured(given, file)
     logs.configure(json=configuration.logging_format == "json", verbosity=configuration.v)
     try:

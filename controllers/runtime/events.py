@@ -91,6 +91,9 @@ class EventRecorder:
         """Writes Events until cancelled."""
         while True:
             about, notice = await self._queue.get()
+            # What a replica sees that does not lead is kept until it does: it is the leader's to tell.
+            while not self._client.may_write():
+                await self._clock.sleep(1.0)
             try:
                 await self._write(about, notice)
             except ApiError as error:

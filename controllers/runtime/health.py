@@ -24,9 +24,9 @@ def not_alive(now: float, reflectors: Iterable[Reflector[Any]], loops: Iterable[
         if now - each.last_progress > WATCH_SECONDS
     ]
     problems += [
-        f"{each.name} has not finished its oldest key for {each.oldest:.0f} s"
+        f"{each.name} has not finished any key for {each.stalled:.0f} s"
         for each in loops
-        if each.oldest > WORK_SECONDS
+        if each.stalled > WORK_SECONDS
     ]
     return problems
 

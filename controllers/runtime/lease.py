@@ -18,6 +18,7 @@ from typing import Annotated, Any, Final, Literal
 import msgspec
 from msgspec import Struct
 
+from api import names
 from controllers.model.plan import Notice
 from controllers.runtime.api_client import ApiClient
 from controllers.runtime.clock import Clock
@@ -27,7 +28,6 @@ from controllers.telemetry.logs import bind
 
 JITTER_FACTOR: Final = 1.2
 API_VERSION: Final = "coordination.k8s.io/v1"
-EVENT_REASON: Final = "LeaderElection"
 # By so much an API server that does not answer delays the end of the process.
 RELEASE_SECONDS: Final = 2.0
 # A timer may be early by its resolution: who waits for the end of a lease looks so much later.
@@ -288,7 +288,7 @@ class Elector:
         self._log.info(what)
         self._led(self.leading)
         about = Regarding("Lease", self._namespace, self._name, self._uid, API_VERSION)
-        self._told(about, Notice("Normal", EVENT_REASON, f"{self._identity} {what}"))
+        self._told(about, Notice("Normal", names.REASON_LEADER_ELECTION, f"{self._identity} {what}"))
 
 
 def _check(identity: str, lease: float, renew: float, retry: float) -> None:

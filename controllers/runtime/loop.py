@@ -54,9 +54,9 @@ class Loop:
         return self._controller.name
 
     @property
-    def oldest(self) -> float:
-        """For how many seconds the oldest key that is not delayed has been waiting or in work."""
-        return self._controller.queue.oldest()
+    def stalled(self) -> float:
+        """For how many seconds no key has been finished though there was one to take."""
+        return self._controller.queue.stalled()
 
     async def run(self, workers: int, stopping: asyncio.Event) -> None:
         """Works until `stopping` is set and every worker has finished the key that it had begun."""

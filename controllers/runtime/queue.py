@@ -35,6 +35,7 @@ class WorkQueue:
         self._delayed: list[tuple[float, str]] = []
         self._due: dict[str, float] = {}
         self._failures: dict[str, int] = {}
+        self._progress = clock.now()
         self._closed = False
         self._ready = asyncio.Event()
         self._timer_changed = asyncio.Event()
@@ -52,7 +53,9 @@ class WorkQueue:
         """Asks for the key to be processed as soon as possible."""
         if key in self._dirty:
             return
-        self._dirty[key] = self._clock.now()
+        now = self._dirty[key] = self._clock.now()
+        if not self._waiting and not self._processing:
+            self._progress = now
         self._added()
         if key not in self._processing:
             self._waiting.append(key)
@@ -88,11 +91,9 @@ class WorkQueue:
         now = self._clock.now()
         return [now - since for since in self._processing.values()]
 
-    def oldest(self) -> float:
-        """For how many seconds the key that waits longest for a worker has waited, or the oldest in work has taken."""
-        now = self._clock.now()
-        first = self._dirty.get(self._waiting[0]) if self._waiting else None
-        return max([0.0, *self.in_work(), *([now - first] if first is not None else [])])
+    def stalled(self) -> float:
+        """For how many seconds no key has been finished though there was one to take; 0 when there is none."""
+        return self._clock.now() - self._progress if self._waiting or self._processing else 0.0
 
     def failures(self, key: str) -> int:
         """How often in a row the key has failed."""
@@ -121,6 +122,7 @@ class WorkQueue:
     def done(self, key: str) -> None:
         """The key is processed; if it was added meanwhile, it waits again."""
         self._processing.pop(key, None)
+        self._progress = self._clock.now()
         if key in self._dirty:
             self._waiting.append(key)
             self._ready.set()

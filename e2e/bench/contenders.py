@@ -8,7 +8,7 @@ from typing import Final
 
 from e2e.cluster.local import ControlPlane
 from e2e.cluster.process import Process, free_port
-from e2e.cluster.product import spawn_sliceplane
+from e2e.cluster.product import spawn_sliceplane, start_sliceplane
 
 _TICKS: Final = os.sysconf("SC_CLK_TCK")
 
@@ -28,8 +28,23 @@ def _sliceplane(plane: ControlPlane) -> Process:
     return spawn_sliceplane(plane, "--leader-elect=false", f"--metrics-bind-address=127.0.0.1:{free_port()}")
 
 
+def _kcm_replica(plane: ControlPlane) -> Process:
+    limits = ("--kube-api-qps=5000", "--kube-api-burst=10000")
+    return plane.start_kcm(*limits, "--leader-elect=true", "--leader-elect-resource-name=kcm")
+
+
+def _sliceplane_replica(plane: ControlPlane) -> Process:
+    return start_sliceplane(plane)
+
+
 KCM: Final = Contender("kube-controller-manager", _kcm)
 SLICEPLANE: Final = Contender("sliceplane", _sliceplane)
+
+# With leader election, at its defaults; returns when the process says that it is ready.
+REPLICAS: Final = (
+    Contender(KCM.name, _kcm_replica),
+    Contender(SLICEPLANE.name, _sliceplane_replica),
+)
 
 
 def cpu_seconds(pid: int) -> float:

@@ -64,6 +64,7 @@ class Observer(Answered):
         self.writes = 0
         self.resumed = 0
         self.latencies: list[float] = []
+        self.written_at: list[float] = []
 
     async def __aenter__(self) -> "Observer":
         version = msgspec.json.decode(await self._client.request("GET", _PATH, query={"limit": "1"}), type=_List)
@@ -99,6 +100,7 @@ class Observer(Answered):
             return
         now = self.last_event = time.monotonic()
         self.writes += 1
+        self.written_at.append(now)
         found = event.object
         if event.type == "DELETED":
             self.names.discard(found.metadata.name)

@@ -41,6 +41,7 @@ def test_each_field_has_a_flag_that_sets_it(started: list[Configuration], field:
         ("--endpointslice-updates-batch-period=0", "endpointslice_updates_batch_period", 0.0),
         ("--topology-grace-period=0", "topology_grace_period", 0.0),
         ("--kube-api-qps=20", "kube_api_qps", 20.0),
+        ("-v=4", "v", 4),
         ("--leader-elect", "leader_elect", True),
         ("--leader-elect=true", "leader_elect", True),
         ("--leader-elect=false", "leader_elect", False),

@@ -154,3 +154,14 @@ async def test_events_that_nobody_takes_are_dropped_and_counted(recorder: EventR
     for number in range(1500):
         recorder.record(Regarding("Service", "ns", f"s{number}", ""), NOTICE)
     assert dropped() == before + 500
+
+
+async def test_who_does_not_lead_keeps_what_it_has_to_tell(
+    server: ApiServer, client: ApiClient, clock: FakeClock, running: EventRecorder
+) -> None:
+    """A replica that waits may be the next to lead, and the Event is still true then."""
+    server.will("POST", OK)
+    client.may_write = lambda: clock.now() >= 30
+    running.record(ABOUT, NOTICE)
+    await server.requests(1)
+    assert 30 <= clock.now() < 32
