@@ -56,6 +56,9 @@ class World:
         self._made = 0
         self.nodes: dict[str, Object] = dict(nodes or {})
         self.pods: dict[str, Object] = {}
+        self.service_there = True
+        # Endpoints as somebody wrote them last; None when that is left to the controllers.
+        self.endpoints: Object | None = None
         if nodes is None:
             for _ in range(rng.randint(3, 8) if topology else rng.randint(1, 4)):
                 self._add_node()
@@ -67,8 +70,29 @@ class World:
         """The same world, changing apart from here on; the source of chance is shared."""
         other = copy.copy(self)
         other.nodes, other.pods = copy.deepcopy(self.nodes), copy.deepcopy(self.pods)
-        other.service = copy.deepcopy(self.service)
+        other.service, other.endpoints = copy.deepcopy(self.service), copy.deepcopy(self.endpoints)
         return other
+
+    def moved_to(self, namespace: str) -> "World":
+        """A copy in another Namespace."""
+        other = self.copy()
+        other.namespace = namespace
+        for each in (other.service, *other.pods.values(), *filter(None, [other.endpoints])):
+            each["metadata"]["namespace"] = namespace
+        return other
+
+    @property
+    def selects(self) -> bool:
+        """Whether there is a Service whose endpoints come from Pods."""
+        spec = self.service["spec"]
+        return self.service_there and "selector" in spec and spec["type"] != "ExternalName"
+
+    @property
+    def bound(self) -> bool:
+        """Whether every Pod that is selected and has an address has a Node, too: KCM's Endpoints must (EP-32)."""
+        selector = self.service["spec"].get("selector", {}).items()
+        selected = [each for each in self.pods.values() if selector <= each["metadata"]["labels"].items()]
+        return all("nodeName" in each["spec"] for each in selected if each["status"].get("podIPs"))
 
     def step(self) -> str:
         """One kind of change, to one or a few objects; says which."""

@@ -39,6 +39,15 @@ def _endpoints(found: Object | None) -> Endpoints | None:
     return None if found is None else wire.endpoints_from_wire(_decode(found, wire.WireEndpoints))
 
 
+def play(oracle: LegacyOracle, kind: str, rng: Random) -> tuple[int, str]:
+    """A random sequence of a kind, "endpoints" or "mirroring": how many snapshots, and the first difference or ""."""
+    if kind == "endpoints":
+        steps = endpoints_steps(rng)
+        return len(steps), compare_endpoints(oracle, steps)
+    limit, steps = mirroring_steps(rng)
+    return len(steps), compare_mirroring(oracle, limit, steps)
+
+
 def endpoints_steps(rng: Random) -> list[Object]:
     """A few snapshots of one Service with a selector; the first may find Endpoints of an earlier time."""
     world = World(rng)

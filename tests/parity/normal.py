@@ -34,6 +34,24 @@ def normal(slices: Iterable[Object], written: Collection[str] | None = None) -> 
     return {key: {part: sorted(texts) for part, texts in group.items()} for key, group in sorted(groups.items())}
 
 
+def normal_endpoints(found: Object | None) -> Object:
+    """Endpoints without what is free.
+
+    The order of canonical subsets depends on uids, so that it says no more than that they are canonical (EP-38); others
+    stay as somebody has ordered them.
+    """
+    if found is None:
+        return {}
+    meta = found["metadata"]
+    subsets = list(map(_text, found.get("subsets") or []))
+    if not found["canonical"]:
+        subsets = [f"{number} {text}" for number, text in enumerate(subsets)]
+    order = "canonical" if found["canonical"] else "as written"
+    parts: Object = {"object": ["there"], "order": [order], "subsets": sorted(subsets)}
+    parts |= {key: [_text({k: v}) for k, v in sorted(meta.get(key, {}).items())] for key in ("labels", "annotations")}
+    return parts | {key: [_text(meta[key])] for key in ("ownerReferences", "finalizers") if meta.get(key)}
+
+
 def _decided(content: Object) -> Object:
     time = content.get("annotations", {}).get(names.TRIGGER_TIME_ANNOTATION)
     kept = {key: content.get(key) for key in ("ports", "ownerReferences", "labels")}
@@ -52,8 +70,9 @@ def difference(ours: Object, theirs: Object) -> str:
     """The two normal forms, line by line, where they differ; "" when they do not."""
     lines = []
     for group in sorted(ours.keys() | theirs.keys()):
-        for part in ("slices", "endpoints"):
-            mine, other = ours.get(group, {}).get(part, []), theirs.get(group, {}).get(part, [])
+        left, right = ours.get(group, {}), theirs.get(group, {})
+        for part in dict.fromkeys((*left, *right)):
+            mine, other = left.get(part, []), right.get(part, [])
             if mine != other:
                 lines += [f"{part} of {group}:"]
                 lines += [f"  only ours:   {text}" for text in _more(mine, other)]

@@ -21,8 +21,15 @@ RULES: Final = {
     "hints": "ES-101 ... ES-108 or ES-113 ... ES-117 (hints)",
     "events": "ES-38, ES-103 ... ES-110 (Events)",
     "error": "ES-38 (Node not found)",
+    "subsets": "EP-29 ... EP-38, EP-51 (addresses, ports and order of Endpoints)",
+    "labels of Endpoints": "EP-42, EP-48 (labels of Endpoints)",
+    "annotations of Endpoints": "EP-43, EP-49, EP-50 (trigger time, over-capacity)",
+    "presence of Endpoints": "EP-17, EP-24, EP-25 (whether there are Endpoints)",
+    "owner of Endpoints": "EP-12 (Endpoints have no owner)",
+    "mirrored": "MI-12, MI-22 ... MI-46 (what is mirrored, and how)",
+    "told": "MI-49, MI-50 (Events)",
 }
-# How a line begins that is not about slices and their endpoints.
+# How a line begins that is not about slices made from Pods.
 _BEGINNINGS: Final = (
     (r"\w+ hints for zones:", "hints in proportion"),
     (r"\w+ hints:", "hints by distribution"),
@@ -31,6 +38,13 @@ _BEGINNINGS: Final = (
     ("events:", "events"),
     ("writes:", "writes"),
     ("error:", "error"),
+    (r"\w+ of mirrored ", "mirrored"),
+    ("reasons of Warnings:", "told"),
+    ("object of Endpoints:", "presence of Endpoints"),
+    ("(order|subsets) of Endpoints:", "subsets"),
+    ("labels of Endpoints:", "labels of Endpoints"),
+    ("annotations of Endpoints:", "annotations of Endpoints"),
+    (r"(ownerReferences|finalizers) of Endpoints:", "owner of Endpoints"),
 )
 # What may differ of a slice whose size does not.
 _PARTS: Final = (

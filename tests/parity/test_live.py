@@ -3,13 +3,20 @@
 import pytest
 
 from tests.parity import live
+from tests.parity.outcome import Rules
 from tests.parity.planes import two_planes
 
 pytestmark = [pytest.mark.server, pytest.mark.timeout(600)]
 
 
-@pytest.mark.parametrize(("topology", "seeds"), [(False, 24), (True, 12)], ids=["packing", "hints"])
-def test_live_parity(topology: bool, seeds: int) -> None:
+@pytest.mark.parametrize(
+    ("rules", "seeds"),
+    [
+        pytest.param(Rules(), 12, id="packing"),
+        pytest.param(Rules(topology=True), 8, id="hints"),
+        pytest.param(Rules("mirroring"), 8, id="mirroring"),
+    ],
+)
+def test_live_parity(rules: Rules, seeds: int) -> None:
     with two_planes() as (ours, theirs):
-        names = [f"t{number}" for number in range(seeds)]
-        assert live.run(ours, theirs, names, at_once=12, topology=topology) == {}
+        assert live.run(ours, theirs, [f"s{number}" for number in range(seeds)], 12, rules) == {}

@@ -7,6 +7,7 @@ from e2e.cluster.rest import Api, Object, Objects
 
 ZONES = ("a", "b", "c")
 MANAGER = "endpointslice-controller.k8s.io"
+MIRRORING_MANAGER = "endpointslicemirroring-controller.k8s.io"
 
 
 def node(zone: str) -> Object:
@@ -48,6 +49,15 @@ def pod(namespace: str, number: int, *, ready: bool = True, ips: tuple[str, ...]
     labels = more.pop("labels", {"app": "web"})
     spec = {"nodeName": f"node-{ZONES[number % 3]}", "containers": [container], **more}
     return namespaced("Pod", namespace, f"pod-{number:03}", labels=labels, spec=spec, status=status(number, ready, ips))
+
+
+def subset(*ips: str, port: int = 80, name: str = "http", not_ready: tuple[str, ...] = ()) -> Object:
+    """A subset of Endpoints with one port."""
+    found: Object = {"ports": [{"name": name, "port": port, "protocol": "TCP"}]}
+    for key, addresses in (("addresses", ips), ("notReadyAddresses", not_ready)):
+        if addresses:
+            found[key] = [{"ip": ip} for ip in addresses]
+    return found
 
 
 class World:
@@ -94,6 +104,56 @@ class World:
             each["metadata"]["name"]: each["metadata"]["resourceVersion"]
             for each in self.api.list("EndpointSlice", self.namespace)
         }
+
+    def manual(
+        self, name: str, *subsets: Object, labels: Object | None = None, annotations: Object | None = None
+    ) -> Object:
+        """Endpoints written by hand; they need not exist yet."""
+        made = namespaced("Endpoints", self.namespace, name, labels=labels or {}, subsets=list(subsets))
+        made["metadata"]["annotations"] = annotations or {}
+        # This kind may be created by a PUT.
+        return self.api.replace(made)
+
+    def manual_service(self, name: str = "web", **spec: Any) -> Object:
+        """A Service without a selector: its Endpoints are written by hand."""
+        made = service(self.namespace, name, **spec)
+        del made["spec"]["selector"]
+        return self.api.create(made)
+
+    def addresses(self, name: str = "web") -> tuple[list[str], list[str]]:
+        """What the Endpoints hold: ready addresses, and those that are not ready. Raises ApiError when there are none.
+
+        An address is there once for each subset that holds it.
+        """
+        subsets = self.api.read("Endpoints", name, self.namespace).get("subsets") or []
+        ready, asleep = (
+            [each["ip"] for found in subsets for each in found.get(key) or []]
+            for key in ("addresses", "notReadyAddresses")
+        )
+        return ready, asleep
+
+    def mirrored(self, name: str = "web") -> Objects:
+        """The slices that were made from hand-written Endpoints."""
+        labels = f"kubernetes.io/service-name={name},endpointslice.kubernetes.io/managed-by={MIRRORING_MANAGER}"
+        return self.api.list("EndpointSlice", self.namespace, labelSelector=labels)
+
+    def mirrored_addresses(self, name: str = "web") -> dict[str, bool]:
+        """Every mirrored address, and whether it is ready."""
+        found = [e for each in self.mirrored(name) for e in each.get("endpoints") or []]
+        return {e["addresses"][0]: e["conditions"]["ready"] for e in found}
+
+    def all_versions(self) -> dict[str, str]:
+        """As `versions`, of Endpoints, too."""
+        return {
+            f"{kind}/{each['metadata']['name']}": each["metadata"]["resourceVersion"]
+            for kind in ("EndpointSlice", "Endpoints")
+            for each in self.api.list(kind, self.namespace)
+        }
+
+    def events(self, name: str, kind: str, reason: str) -> Objects:
+        """The Events of a reason about an object."""
+        selector = f"involvedObject.name={name},involvedObject.kind={kind},reason={reason}"
+        return self.api.list("Event", self.namespace, fieldSelector=selector)
 
     def warnings(self, name: str = "web") -> dict[str, str]:
         """Events on a Service: the last message by reason."""
