@@ -16,13 +16,13 @@ PATIENCE = 60.0
 def eventually(check: Callable[[], T], timeout: float = PATIENCE) -> T:
     """Calls `check` until its assertions hold, and returns what it returns; the last failure is raised in the end.
 
-    An API server that is away, or does not know an object yet, is a reason to wait.
+    An API server that is away, or an object that is not there yet, is a reason to wait.
     """
     until = time.monotonic() + timeout
     while True:
         try:
             return check()
-        except (AssertionError, LookupError, ApiError, urllib3.exceptions.HTTPError):
+        except (AssertionError, LookupError, ValueError, ApiError, urllib3.exceptions.HTTPError):
             if time.monotonic() > until:
                 raise
         time.sleep(0.1)
