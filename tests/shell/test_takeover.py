@@ -199,6 +199,7 @@ def test_slice_of_an_earlier_process_is_made_again(
 
     def filled() -> None:
         assert world.numbers() == {0, 1}
+        assert len(world.addresses()[0]) == 2
 
     world.service(ipFamilyPolicy="SingleStack")
     world.pods(range(2))
