@@ -249,6 +249,9 @@ async def test_lease_without_a_spec_is_free(lease: Lease) -> None:
         assert lease.spec["leaseTransitions"] == 1
 
 
+# A request that was given up leaves its TLS connection, whose end the server has not answered, to the collector.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.filterwarnings("ignore::ResourceWarning")
 async def test_api_server_that_hangs_closes_the_fence(lease: Lease) -> None:
     apiserver = psutil.Process(lease.plane.pids["kube-apiserver"])
     async with running(lease, "a", QUICK) as a:
