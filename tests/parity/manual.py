@@ -8,13 +8,11 @@ from collections.abc import Callable
 from random import Random
 from typing import Any, Final
 
-import msgspec
-
 from api import names
 from controllers.membership.subsets import repack
-from controllers.model import wire
 from tests.parity.handmade import random_subsets
 from tests.parity.histories import World
+from tests.parity.normal import read_subsets
 
 Object = dict[str, Any]
 
@@ -187,8 +185,7 @@ def mirrorable(subsets: list[Object]) -> bool:
 
     And no port with an appProtocol is there twice: KCM keeps those apart, and may then choose what to drop (MI-39).
     """
-    text = msgspec.json.encode({"metadata": {}, "subsets": subsets})
-    found = wire.endpoints_from_wire(msgspec.json.decode(text, type=wire.WireEndpoints))
-    names_of = [[port.name for port in each.ports] for each in repack(found.subsets or (), from_api=True)]
+    packed = repack(read_subsets(subsets), from_api=True)
+    names_of = [[port.name for port in each.ports] for each in packed]
     protocols = [port.get("name") for each in subsets for port in each.get("ports", []) if "appProtocol" in port]
     return all(len(set(each)) == len(each) for each in (*names_of, protocols))

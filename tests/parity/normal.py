@@ -2,11 +2,18 @@
 
 import json
 from collections.abc import Collection, Iterable
-from typing import Any
+from typing import Any, Final
+
+import msgspec
 
 from api import names
+from controllers.membership.subsets import repack
+from controllers.model import wire
+from controllers.model.objects import EndpointSubset
 
 Object = dict[str, Any]
+# Made by one thread: msgspec prepares a type at its first use, and crashes when several threads do so at once.
+_decode: Final = msgspec.json.Decoder(wire.WireEndpoints).decode
 _KEPT = ("labels", "annotations", "ownerReferences", "generateName", "finalizers")
 
 
@@ -32,6 +39,17 @@ def normal(slices: Iterable[Object], written: Collection[str] | None = None) -> 
             content = _decided(content) if found["metadata"]["name"] in written else {}
         group["slices"].append(_text({"size": len(endpoints), **content}))
     return {key: {part: sorted(texts) for part, texts in group.items()} for key, group in sorted(groups.items())}
+
+
+def read_subsets(subsets: list[Object] | None) -> tuple[EndpointSubset, ...]:
+    """The subsets of Endpoints as our own controllers read them. May be called by several threads."""
+    return wire.endpoints_from_wire(_decode(msgspec.json.encode({"metadata": {}, "subsets": subsets}))).subsets or ()
+
+
+def canonical(found: Object) -> bool:
+    """Whether subsets are in canonical order by our own hash: what KCM has written must be in its order, too."""
+    read = read_subsets(found.get("subsets"))
+    return repack(read, from_api=False) == read
 
 
 def normal_endpoints(found: Object | None) -> Object:

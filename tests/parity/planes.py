@@ -8,15 +8,12 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, Final
 
-import msgspec
-
 from api import names
-from controllers.membership.subsets import repack
-from controllers.model import wire
 from e2e.cluster.local import ControlPlane
 from e2e.cluster.product import start_sliceplane
 from e2e.cluster.rest import Api, ApiError
 from tests.parity.histories import World
+from tests.parity.normal import canonical
 
 Object = dict[str, Any]
 
@@ -114,7 +111,7 @@ class Plane:
         """The Endpoints, with the same common names, and whether their subsets are in canonical order."""
         found = self._read("Endpoints", world.namespace)
         if found is not None:
-            found["canonical"] = _truncated(found) or _canonical(found)
+            found["canonical"] = _truncated(found) or canonical(found)
             self._name_creation(found, self._read("Service", world.namespace))
             for subset in found.get("subsets") or []:
                 for address in (*subset.get("addresses", []), *subset.get("notReadyAddresses", [])):
@@ -305,13 +302,6 @@ def _truncated(found: Object) -> bool:
     """Then its order is that of the subsets as they were before."""
     annotations = found["metadata"].get("annotations", {})
     return bool(annotations.get(names.OVER_CAPACITY_ANNOTATION) == names.OVER_CAPACITY_TRUNCATED)
-
-
-def _canonical(found: Object) -> bool:
-    """By our own hash: what KCM has written must be in its order, too."""
-    text = msgspec.json.encode({"metadata": {}, "subsets": found.get("subsets")})
-    read = wire.endpoints_from_wire(msgspec.json.decode(text, type=wire.WireEndpoints)).subsets or ()
-    return repack(read, from_api=False) == read
 
 
 @contextmanager
