@@ -132,7 +132,7 @@ class App:
             await asyncio.wait({working, stop, *background}, return_when=asyncio.FIRST_COMPLETED)
             if self._stopping.is_set():
                 self._log.info("stopping")
-                await asyncio.wait({working}, timeout=STOP_SECONDS if self._synced() else 0)
+                await asyncio.wait({working}, timeout=0 if self._not_ready() else STOP_SECONDS)
             for task in (working, *background):
                 if task.done():
                     task.result()
@@ -142,8 +142,8 @@ class App:
             with contextlib.suppress(asyncio.CancelledError):
                 await working
 
-    def _synced(self) -> bool:
-        return bool(self._reflectors) and all(reflector.synced.is_set() for reflector in self._reflectors)
+    def _not_ready(self) -> list[str]:
+        return health.not_ready(self._reflectors) if self._reflectors else ["starting"]
 
     @contextlib.asynccontextmanager
     async def _served(self) -> Any:  # noqa: ANN401 (an async generator of nothing)
@@ -170,7 +170,7 @@ class App:
         return _told(health.not_alive(self._clock.now(), self._reflectors, self._loops))
 
     async def _readyz(self, _: web.Request) -> web.Response:
-        return _told(health.not_ready(self._reflectors) if self._reflectors else ["starting"])
+        return _told(self._not_ready())
 
 
 def _told(problems: list[str]) -> web.Response:

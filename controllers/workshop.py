@@ -4,8 +4,10 @@ import asyncio
 import contextlib
 import socket
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Any, Final
+
+from prometheus_client import Counter
 
 from api import names
 from api.config import Configuration
@@ -116,10 +118,8 @@ class Workshop:
 
     def _endpointslice(self) -> tuple[Loop, int]:
         config, stores = self._configuration, self._stores
-        changes = metrics.SLICE_CHANGES
-        writer = Writer(
-            self._client, WRITABLE_SLICES, stores.slices, self._clock, lambda verb: changes.labels(operation=verb).inc()
-        )
+        changed = _counting(metrics.SLICE_CHANGES)
+        writer = Writer(self._client, WRITABLE_SLICES, stores.slices, self._clock, changed)
         controller = SliceController(
             stores,
             writer,
@@ -134,14 +134,8 @@ class Workshop:
 
     def _endpoints(self) -> tuple[Loop, int]:
         config, stores = self._configuration, self._stores
-        writes = metrics.ENDPOINTS_WRITES
-        writer = Writer(
-            self._client,
-            WRITABLE_ENDPOINTS,
-            stores.endpoints,
-            self._clock,
-            lambda verb: writes.labels(operation=verb).inc(),
-        )
+        changed = _counting(metrics.ENDPOINTS_WRITES)
+        writer = Writer(self._client, WRITABLE_ENDPOINTS, stores.endpoints, self._clock, changed)
         controller = EndpointsController(
             stores,
             writer,
@@ -154,10 +148,8 @@ class Workshop:
 
     def _mirroring(self) -> tuple[Loop, int]:
         config, stores = self._configuration, self._stores
-        changes = metrics.MIRRORED_CHANGES
-        writer = Writer(
-            self._client, WRITABLE_SLICES, stores.slices, self._clock, lambda verb: changes.labels(operation=verb).inc()
-        )
+        changed = _counting(metrics.MIRRORED_CHANGES)
+        writer = Writer(self._client, WRITABLE_SLICES, stores.slices, self._clock, changed)
         controller = MirroringController(
             stores,
             self._client,
@@ -169,3 +161,8 @@ class Workshop:
         )
         loop = Loop(controller.start(), self._clock, mirroring_controller.QUEUE_NAME, self._tracing)
         return loop, config.mirroring_concurrent_service_endpoint_syncs
+
+
+def _counting(counter: Counter) -> Callable[[str], None]:
+    """Counts writes by their verb."""
+    return lambda verb: counter.labels(operation=verb).inc()

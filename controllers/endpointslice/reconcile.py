@@ -20,11 +20,11 @@ from controllers.endpointslice.slices import (
 )
 from controllers.membership.ports import group_key
 from controllers.membership.services import not_syncable
-from controllers.membership.slice_names import Either, free_name
+from controllers.membership.slice_names import in_place_of, named
 from controllers.membership.trigger_time import Seen, trigger_time
 from controllers.model.addresses import is_ipv6
 from controllers.model.identity import Identity, identity
-from controllers.model.objects import FAMILIES, EndpointSlice, Node, ObjectMeta, Pod, Service
+from controllers.model.objects import FAMILIES, EndpointSlice, Node, Pod, Service
 from controllers.model.plan import Notice, Writes
 from controllers.model.reasons import Reason
 from controllers.topology.capacity import Capacity
@@ -217,29 +217,14 @@ def _finalise(
     kept: list[EndpointSlice] = []
     for doomed in delete:
         if create and owned(doomed, service):
-            update = [*update, _recycled(create.pop(), doomed)]
+            update = [*update, in_place_of(create.pop(), doomed)]
         else:
             kept.append(doomed)
     suppressed = len(create) if service.terminating else 0
-    named: dict[str, EndpointSlice] = {}
-    for each in () if service.terminating else create:
-        name = free_name(service.name, service.uid, family, each.ports, Either(snapshot.taken, named))
-        named[name] = replace(each, metadata=replace(each.metadata, name=name))
+    new = named(() if service.terminating else create, service.name, service.uid, snapshot.taken)
     writes = Writes(
-        create=tuple(with_trigger_time(each, time) for each in named.values()),
+        create=tuple(with_trigger_time(each, time) for each in new),
         update=tuple(with_trigger_time(each, time) for each in update),
         delete=tuple(kept),
     )
     return writes, suppressed
-
-
-def _recycled(wanted: EndpointSlice, doomed: EndpointSlice) -> EndpointSlice:
-    """A new slice under the name of one that would be deleted: nothing else of it survives (ES-76).
-
-    Unlike KCM's, the request carries uid and resourceVersion, so that it cannot overwrite what it has not seen.
-    """
-    found = doomed.metadata
-    metadata: ObjectMeta = replace(
-        wanted.metadata, name=found.name, uid=found.uid, resource_version=found.resource_version
-    )
-    return replace(wanted, metadata=metadata)

@@ -7,7 +7,7 @@ from msgspec.structs import replace
 
 from api import names
 from controllers.membership.ports import group_key
-from controllers.membership.slice_names import Either, free_name
+from controllers.membership.slice_names import in_place_of, named
 from controllers.mirroring.groups import Desired, Group, desired
 from controllers.mirroring.mirrorable import not_mirrored
 from controllers.model.identity import Identity, equal_beyond_identity, identity
@@ -114,18 +114,19 @@ def _plan_group(
     new = _new_slice(endpoints, group, tuple(wanted.values())[:limit])
     if not existing:
         return _Group(create=[new], added=len(wanted))
-    kept = next((each for each in existing if up_to_date(each, new)), existing[0])
+    unchanged = next((each for each in existing if up_to_date(each, new)), None)
+    kept = existing[0] if unchanged is None else unchanged
     found = {identity(each): each for each in kept.endpoints}
     common = [key for key in wanted if key in found]
-    plan = _Group(
+    # Unlike a recycled slice, one that is updated loses its generateName (MI-42, MI-44).
+    unprefixed = replace(new, metadata=replace(new.metadata, generate_name=""))
+    return _Group(
+        update=[in_place_of(unprefixed, kept)] if unchanged is None else [],
         delete=[each for each in existing if each is not kept],
         added=len(wanted) - len(common),
         updated=sum(not equal_beyond_identity(found[key], wanted[key]) for key in common),
         removed=len(kept.endpoints) - len(common),
     )
-    if not up_to_date(kept, new):
-        plan.update = [_over(new, kept)]
-    return plan
 
 
 def up_to_date(found: EndpointSlice, new: EndpointSlice) -> bool:
@@ -173,20 +174,6 @@ def _new_slice(endpoints: Endpoints, group: Group, members: tuple[Endpoint, ...]
     )
 
 
-def _over(new: EndpointSlice, found: EndpointSlice) -> EndpointSlice:
-    """The new slice in the place of one that exists: nothing else of it survives (MI-42).
-
-    Unlike KCM's, the request carries uid and resourceVersion, so that it cannot overwrite what it has not seen.
-    """
-    meta = found.metadata
-    return replace(
-        new,
-        metadata=replace(
-            new.metadata, name=meta.name, uid=meta.uid, resource_version=meta.resource_version, generate_name=""
-        ),
-    )
-
-
 def _finalise(
     snapshot: Snapshot,
     endpoints: Endpoints,
@@ -201,22 +188,13 @@ def _finalise(
         wanted = [each for each in create if each.address_type == family]
         doomed = [each for each in delete if each.address_type == family]
         recycled = min(len(wanted), len(doomed))
-        update += [_recycled(wanted[index], doomed[index]) for index in range(recycled)]
+        update += map(in_place_of, wanted[:recycled], doomed[:recycled])
         kept += doomed[recycled:]
         new += wanted[recycled:]
-    named: dict[str, EndpointSlice] = {}
-    # Endpoints that are being deleted get no more slices (MI-45).
-    for each in () if endpoints.metadata.deletion_timestamp is not None else new:
-        taken = Either(snapshot.taken, named)
-        name = free_name(endpoints.name, endpoints.metadata.uid, each.address_type, each.ports, taken)
-        named[name] = replace(each, metadata=replace(each.metadata, name=name))
-    return Writes(create=tuple(named.values()), update=tuple(update), delete=tuple(kept))
-
-
-def _recycled(wanted: EndpointSlice, doomed: EndpointSlice) -> EndpointSlice:
-    """A new slice under the name of one that would be deleted; it keeps its generateName, too (MI-44)."""
-    made = _over(wanted, doomed)
-    return replace(made, metadata=replace(made.metadata, generate_name=wanted.metadata.generate_name))
+    if endpoints.metadata.deletion_timestamp is not None:
+        new = []  # they get no more slices (MI-45)
+    created = named(new, endpoints.name, endpoints.metadata.uid, snapshot.taken)
+    return Writes(create=created, update=tuple(update), delete=tuple(kept))
 
 
 def _notices(want: Desired, limit: int) -> tuple[Notice, ...]:

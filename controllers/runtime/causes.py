@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 from controllers.model.objects import Pod
 from controllers.runtime.clock import Clock
+from controllers.runtime.queue import WorkQueue
 from controllers.runtime.store import Record, namespace_of
 
 
@@ -45,11 +46,16 @@ def of_pod(old: Pod | None, new: Pod | None) -> What:
 
 
 class Causes:
-    """The first cause of each key that waits to be synced."""
+    """Asks a queue for keys, and keeps the first cause of each that waits to be synced."""
 
-    def __init__(self, clock: Clock) -> None:
-        self._clock = clock
+    def __init__(self, clock: Clock, queue: WorkQueue) -> None:
+        self._clock, self._queue = clock, queue
         self._first: dict[str, Cause] = {}
+
+    def ask(self, key: str, what: What, kind: str, about: Record | None, seconds: float = 0.0) -> None:
+        """A change of an object asks for a key to be synced after a delay."""
+        self.note(key, what, kind, about)
+        self._queue.add_after(key, seconds)
 
     def note(self, key: str, what: What, kind: str, about: Record | None) -> None:
         """A change asks for a key; changes that follow before it is synced do not count."""

@@ -15,7 +15,6 @@ from controllers.runtime.errors import ServerError, Unreachable
 from controllers.runtime.events import EventRecorder, Regarding
 from controllers.runtime.loop import Controller
 from controllers.runtime.queue import WorkQueue
-from controllers.runtime.store import Record
 from controllers.runtime.stores import Stores
 from controllers.runtime.syncs import planning, tell
 from controllers.runtime.writer import Writer
@@ -39,7 +38,7 @@ class EndpointsController:
         self._stores, self._writer, self._recorder = stores, writer, recorder
         self._batch_seconds = batch_seconds
         self._queue = WorkQueue(clock, added=metrics.QUEUE_ADDS.labels(name=QUEUE_NAME).inc)
-        self._causes = Causes(clock)
+        self._causes = Causes(clock, self._queue)
         self._seen: dict[str, Seen] = {}
         # Creates that nobody has answered: perhaps they were carried out.
         self._uncertain: set[str] = set()
@@ -54,34 +53,30 @@ class EndpointsController:
         self._stores.pods.subscribe(self._pod_changed)
         self._stores.endpoints.subscribe(self._endpoints_changed)
         for service in self._stores.services.all():
-            self._ask(routes.key_of(service.namespace, service.name), What.START, "Service", service)
+            self._causes.ask(routes.key_of(service.namespace, service.name), What.START, "Service", service)
         for endpoints in self._stores.endpoints.all():
             if names.LEADER_ANNOTATION not in (endpoints.metadata.annotations or {}):
-                self._ask(
+                self._causes.ask(
                     routes.key_of(endpoints.metadata.namespace, endpoints.name), What.START, "Endpoints", endpoints
                 )
         return Controller(ENDPOINTS, self._queue, self._causes, self.sync, self._failed)
 
     def _service_changed(self, old: Service | None, new: Service | None) -> None:
         for key in sorted(routes.service_of_service(old, new)):
-            self._ask(key, What.SERVICE, "Service", new or old)
+            self._causes.ask(key, What.SERVICE, "Service", new or old)
 
     def _service_touched(self, service: Service) -> None:
         """Any news of a Service mends what somebody has done to its Endpoints, as in KCM (EP-14, EP-20)."""
-        self._ask(routes.key_of(service.namespace, service.name), What.SERVICE, "Service", service)
+        self._causes.ask(routes.key_of(service.namespace, service.name), What.SERVICE, "Service", service)
 
     def _pod_changed(self, old: Pod | None, new: Pod | None) -> None:
         for key in sorted(routes.services_of_pod(old, new, self._stores.services)):
-            self._ask(key, causes.of_pod(old, new), "Pod", new or old, self._batch_seconds)
+            self._causes.ask(key, causes.of_pod(old, new), "Pod", new or old, self._batch_seconds)
 
     def _endpoints_changed(self, old: Endpoints | None, new: Endpoints | None) -> None:
         """Endpoints that went come back if their Service lives; other changes ask for nothing (EP-17, EP-18)."""
         if old is not None and new is None:
-            self._ask(routes.key_of(old.metadata.namespace, old.name), What.ENDPOINTS, "Endpoints", old)
-
-    def _ask(self, key: str, what: What, kind: str, about: Record | None, seconds: float = 0.0) -> None:
-        self._causes.note(key, what, kind, about)
-        self._queue.add_after(key, seconds)
+            self._causes.ask(routes.key_of(old.metadata.namespace, old.name), What.ENDPOINTS, "Endpoints", old)
 
     async def sync(self, key: str) -> None:
         """One sync of a Service: snapshot, plan, write. Raises Outdated or ApiError."""

@@ -18,7 +18,6 @@ from controllers.runtime.events import EventRecorder, Regarding
 from controllers.runtime.loop import Controller
 from controllers.runtime.mirroring_metrics import MirroringMetrics
 from controllers.runtime.queue import WorkQueue
-from controllers.runtime.store import Record
 from controllers.runtime.stores import Stores
 from controllers.runtime.syncs import planning, tell
 from controllers.runtime.writer import WRITABLE_ENDPOINTS, Writer
@@ -44,7 +43,7 @@ class MirroringController:
         self._stores, self._client, self._writer, self._recorder = stores, client, writer, recorder
         self._clock, self._max_endpoints, self._batch_seconds = clock, max_endpoints, batch_seconds
         self._queue = WorkQueue(clock, added=metrics.QUEUE_ADDS.labels(name=QUEUE_NAME).inc)
-        self._causes = Causes(clock)
+        self._causes = Causes(clock, self._queue)
         # What has been told about each Endpoints object, and about which of that name.
         self._told: dict[str, tuple[str, tuple[Notice, ...]]] = {}
         self._metrics = MirroringMetrics()
@@ -58,7 +57,7 @@ class MirroringController:
             self._ask_for_endpoints(None, endpoints, What.START)
         for found in self._stores.slices.all():
             for key in routes.services_of_slice(None, found, mirrored):
-                self._ask(key, What.START, "EndpointSlice", found)
+                self._causes.ask(key, What.START, "EndpointSlice", found)
         return Controller(MIRRORING, self._queue, self._causes, self.sync, self._failed)
 
     def _endpoints_changed(self, old: Endpoints | None, new: Endpoints | None) -> None:
@@ -75,25 +74,21 @@ class MirroringController:
         # The ordinary case: written by the Endpoints controller for a Service with Pods, and never mirrored.
         nothing_to_do = reason is Reason.ENDPOINTS_SELECTOR and not self._slices(namespace, name)
         if routes.mirrorable_endpoints(old, new) and not nothing_to_do:
-            self._ask(key, what, "Endpoints", found)
+            self._causes.ask(key, what, "Endpoints", found)
         else:
             self._metrics.not_mirrored(key, reason)
 
     def _service_changed(self, old: Service | None, new: Service | None) -> None:
         keys = routes.selectorless_service(old, new)
         for key in sorted(keys):
-            self._ask(key, What.SERVICE, "Service", new or old)
+            self._causes.ask(key, What.SERVICE, "Service", new or old)
         for key in routes.service_of_service(old, new) - keys:
             found = self._stores.endpoints.get(*routes.split_key(key))
             self._metrics.not_mirrored(key, not_mirrored(found, new))
 
     def _slice_changed(self, old: EndpointSlice | None, new: EndpointSlice | None) -> None:
         for key in sorted(routes.services_of_slice(old, new, mirrored)):
-            self._ask(key, What.SLICE, "EndpointSlice", new or old, self._batch_seconds)
-
-    def _ask(self, key: str, what: What, kind: str, about: Record | None, seconds: float = 0.0) -> None:
-        self._causes.note(key, what, kind, about)
-        self._queue.add_after(key, seconds)
+            self._causes.ask(key, What.SLICE, "EndpointSlice", new or old, self._batch_seconds)
 
     def _slices(self, namespace: str, name: str) -> list[EndpointSlice]:
         return [each for each in self._stores.slices.of_service(namespace, name) if mirrored(each)]

@@ -20,7 +20,6 @@ from controllers.runtime.events import EventRecorder, Regarding
 from controllers.runtime.loop import Controller, SyncError
 from controllers.runtime.queue import WorkQueue
 from controllers.runtime.slice_metrics import SliceMetrics
-from controllers.runtime.store import Record
 from controllers.runtime.stores import Stores
 from controllers.runtime.syncs import planning, tell, traced
 from controllers.runtime.writer import Outdated, Writer
@@ -53,7 +52,7 @@ class SliceController:
         self._stores, self._writer, self._recorder, self._clock = stores, writer, recorder, clock
         self._max_endpoints, self._batch_seconds = max_endpoints, batch_seconds
         self._queue = WorkQueue(clock, added=metrics.QUEUE_ADDS.labels(name=QUEUE_NAME).inc)
-        self._causes = Causes(clock)
+        self._causes = Causes(clock, self._queue)
         self._seen: dict[str, Seen] = {}
         self._hints: dict[str, dict[str, Memory]] = {}
         self._capacity_sums = Nodes()
@@ -75,20 +74,20 @@ class SliceController:
             self._held.change(None, node, self._clock.now())
         self._capacity, self._held_capacity = self._capacity_sums.capacity(), self._held.capacity()
         for service in self._stores.services.all():
-            self._ask(routes.key_of(service.namespace, service.name), What.START, "Service", service)
+            self._causes.ask(routes.key_of(service.namespace, service.name), What.START, "Service", service)
         return Controller(NAME, self._queue, self._causes, self.sync, self._failed, self._succeeded, self._outdated)
 
     def _service_changed(self, old: Service | None, new: Service | None) -> None:
         for key in sorted(routes.service_of_service(old, new)):
-            self._ask(key, What.SERVICE, "Service", new or old)
+            self._causes.ask(key, What.SERVICE, "Service", new or old)
 
     def _pod_changed(self, old: Pod | None, new: Pod | None) -> None:
         for key in sorted(routes.services_of_pod(old, new, self._stores.services)):
-            self._ask(key, causes.of_pod(old, new), "Pod", new or old, self._batch_seconds)
+            self._causes.ask(key, causes.of_pod(old, new), "Pod", new or old, self._batch_seconds)
 
     def _node_changed(self, old: Node | None, new: Node | None) -> None:
         for key in sorted(routes.services_of_node(old, new, self._stores.pods, self._stores.services)):
-            self._ask(key, What.NODE, "Node", new or old, self._batch_seconds)
+            self._causes.ask(key, What.NODE, "Node", new or old, self._batch_seconds)
         self._capacity_sums.change(old, new)
         self._held.change(old, new, self._clock.now())
         self._capacity_changed()
@@ -108,7 +107,7 @@ class SliceController:
     def _ask_if_concerned(self, key: str) -> None:
         for memory in self._hints.get(key, {}).values():
             if concerned(memory, self._held_capacity if memory.adaptive is not None else self._capacity):
-                self._ask(key, What.NODE, "Node", None)
+                self._causes.ask(key, What.NODE, "Node", None)
                 return
 
     def _let_go(self) -> None:
@@ -119,11 +118,7 @@ class SliceController:
     def _slice_changed(self, old: EndpointSlice | None, new: EndpointSlice | None) -> None:
         for key in sorted(routes.services_of_slice(old, new, managed)):
             delay = max(routes.SLICE_DELAY_SECONDS, self._batch_seconds)
-            self._ask(key, What.SLICE, "EndpointSlice", new or old, delay)
-
-    def _ask(self, key: str, what: What, kind: str, about: Record | None, seconds: float = 0.0) -> None:
-        self._causes.note(key, what, kind, about)
-        self._queue.add_after(key, seconds)
+            self._causes.ask(key, What.SLICE, "EndpointSlice", new or old, delay)
 
     async def sync(self, key: str) -> None:
         """One sync of a Service: snapshot, plan, writes.

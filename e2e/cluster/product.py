@@ -10,7 +10,7 @@ import yaml
 
 from e2e.cluster.local import ControlPlane, StartError
 from e2e.cluster.process import Process, free_port
-from e2e.cluster.rest import Object
+from e2e.cluster.rest import Object, Objects
 
 USER = "system:serviceaccount:kube-system:sliceplane"
 
@@ -35,10 +35,14 @@ def start_sliceplane(plane: ControlPlane, *flags: str) -> Process:
 def grant(plane: ControlPlane) -> None:
     """Give Sliceplane's user the rights in config/rbac, and no others."""
     namespace: Object = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "kube-system"}}
-    files = ("sliceplane.yaml", "leader-election.yaml")
-    rights = [each for name in files for each in yaml.safe_load_all((_ROOT / "config/rbac" / name).read_text())]
     # The API server makes this namespace by itself, but not before it says that it is ready.
-    plane.client().apply([namespace, *rights])
+    plane.client().apply([namespace, *rights()])
+
+
+def rights() -> Objects:
+    """What config/rbac grants, and to whom."""
+    files = (_ROOT / "config/rbac" / name for name in ("sliceplane.yaml", "leader-election.yaml"))
+    return [each for path in files for each in yaml.safe_load_all(path.read_text())]
 
 
 def spawn_sliceplane(plane: ControlPlane, *flags: str) -> Process:

@@ -67,7 +67,7 @@ def test_workers_that_stand_still_are_told() -> None:
         async def hangs(_: str) -> None:
             await asyncio.sleep(10_000)
 
-        controller = Controller("endpointslice-controller", queue, Causes(clock), hangs, lambda *_: None)
+        controller = Controller("endpointslice-controller", queue, Causes(clock, queue), hangs, lambda *_: None)
         loop, stopping = Loop(controller, clock, "test"), asyncio.Event()
         running = asyncio.create_task(loop.run(1, stopping))
         told = [not_alive(clock.now(), [], [loop])]

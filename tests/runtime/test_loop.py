@@ -40,7 +40,7 @@ class Recorded:
 
     def controller(self) -> Controller:
         told = self._tell("succeeded"), self._tell("outdated")
-        return Controller("test", self.queue, Causes(LoopClock()), self._sync, self._failed, *told)
+        return Controller("test", self.queue, Causes(LoopClock(), self.queue), self._sync, self._failed, *told)
 
 
 def played(script: dict[str, list[Exception | None]], *, workers: int = 2) -> Recorded:

@@ -74,7 +74,8 @@ async def played(queue: WorkQueue, causes: Causes, *steps: Step) -> None:
 def test_time_counts_from_the_first_change_to_the_write_that_succeeds() -> None:
     async def scenario() -> None:
         clock = LoopClock()
-        queue, causes = WorkQueue(clock), Causes(clock)
+        queue = WorkQueue(clock)
+        causes = Causes(clock, queue)
 
         async def fails() -> None:
             await asyncio.sleep(1)
@@ -101,7 +102,8 @@ def test_time_counts_from_the_first_change_to_the_write_that_succeeds() -> None:
 def test_sync_that_writes_nothing_is_no_latency() -> None:
     async def scenario() -> None:
         clock = LoopClock()
-        queue, causes = WorkQueue(clock), Causes(clock)
+        queue = WorkQueue(clock)
+        causes = Causes(clock, queue)
 
         async def nothing() -> None:
             with planning():
@@ -128,7 +130,8 @@ async def traced_once(client: ApiClient, tracing: Tracing | None, *, waited: flo
     store = SliceStore()
     store.put(existing("s-a", resource_version="7"))
     writer = Writer(client, WRITABLE_SLICES, store, clock)
-    queue, causes, stopping = WorkQueue(clock), Causes(clock), asyncio.Event()
+    queue, stopping = WorkQueue(clock), asyncio.Event()
+    causes = Causes(clock, queue)
 
     async def sync(_: str) -> None:
         with planning():

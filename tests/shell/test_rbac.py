@@ -4,17 +4,16 @@ import copy
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from e2e.cluster.fixtures import unavailable
 from e2e.cluster.local import ControlPlane
+from e2e.cluster.product import rights
 from e2e.cluster.rest import ApiError
 from e2e.cluster.toolchain import BuildError
-from tests.shell.sliceplane import ROOT, Sliceplane, running
+from tests.shell.sliceplane import Sliceplane, running
 from tests.shell.waiting import eventually
 from tests.shell.world import ZONES, World, node, subset
 
@@ -25,9 +24,7 @@ Right = tuple[str, str]
 
 
 def _roles() -> list[Object]:
-    files = (ROOT / "config/rbac" / name for name in ("sliceplane.yaml", "leader-election.yaml"))
-    found = [each for path in files for each in yaml.safe_load_all(Path(path).read_text())]
-    return [each for each in found if each["kind"] in ("ClusterRole", "Role")]
+    return [each for each in rights() if each["kind"] in ("ClusterRole", "Role")]
 
 
 RIGHTS: list[Right] = [

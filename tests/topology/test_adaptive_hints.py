@@ -6,39 +6,17 @@ import pytest
 from msgspec.structs import replace
 
 from api.names import REASON_HINTS_DISABLED, REASON_HINTS_ENABLED
-from controllers.endpointslice.reconcile import Plan, Snapshot, reconcile
-from controllers.model.objects import EndpointSlice, Hints, Node, Pod, Service
+from controllers.endpointslice.reconcile import Plan
+from controllers.model.objects import EndpointSlice, Hints, Node
 from controllers.model.plan import Notice
 from controllers.topology.capacity import capacity_of
-from controllers.topology.hints import Memory, concerned
+from controllers.topology.hints import concerned
 from tests.builders import apply, counts, service, updated
-from tests.topology.test_hints import NODES, THREE, given, in_zone, memory, zone
+from tests.topology.test_hints import NODES, THREE, given, in_zone, memory, synced, zone
 
 ADAPTIVE = service(adaptive=True)
 FOUR = [*THREE, in_zone(4, "a")]
 SIXTEEN = {f"node-{name}": Node(f"node-{name}", f"zone-{name}", nano_cpu=10**9) for name in "abcdefghijklmnop"}
-
-
-def synced(
-    of: Service,
-    pods: list[Pod],
-    slices: list[EndpointSlice] | None = None,
-    hints: dict[str, Memory] | None = None,
-    nodes: dict[str, Node] = NODES,
-    **more: Any,
-) -> Plan:
-    return reconcile(
-        Snapshot(
-            service=of,
-            pods=pods,
-            nodes=nodes,
-            slices=slices or [],
-            taken={each.name for each in slices or ()},
-            capacity=capacity_of(nodes, adaptive=of.adaptive),
-            hints=hints or {},
-            **more,
-        )
-    )
 
 
 def said(plan: Plan) -> list[Notice]:

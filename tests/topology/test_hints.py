@@ -35,6 +35,7 @@ def synced(
     slices: list[EndpointSlice] | None = None,
     hints: dict[str, Memory] | None = None,
     nodes: dict[str, Node] = NODES,
+    **more: Any,
 ) -> Plan:
     return reconcile(
         Snapshot(
@@ -43,8 +44,9 @@ def synced(
             nodes=nodes,
             slices=slices or [],
             taken={each.name for each in slices or ()},
-            capacity=capacity_of(nodes),
+            capacity=capacity_of(nodes, adaptive=of.adaptive),
             hints=hints or {},
+            **more,
         )
     )
 
