@@ -184,16 +184,21 @@ class Stream:
 
     def __init__(self, answer: urllib3.BaseHTTPResponse) -> None:
         self._answer = answer
+        self._closed = False
 
     def __iter__(self) -> Iterator[Object]:
-        """Raises urllib3.exceptions.HTTPError when the connection breaks."""
+        """Raises urllib3.exceptions.HTTPError when the connection breaks; ends when it is closed."""
         rest = b""
         for chunk in self._answer.stream(65536):
+            if self._closed:
+                # Shutting a TLS socket down takes its TLS off: what a thread still reads from it is ciphertext.
+                return
             *lines, rest = (rest + chunk).split(b"\n")
             for line in lines:
                 yield json.loads(line)
 
     def close(self) -> None:
+        self._closed = True
         # Shut down first: closing alone would not wake a thread that reads.
         with contextlib.suppress(ValueError, RuntimeError, OSError):
             self._answer.shutdown()
