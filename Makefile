@@ -4,7 +4,7 @@ BIN := .venv/bin
 INSTALLED := .venv/.installed
 
 help: ## What there is to do
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
 
 install: $(INSTALLED) ## Make .venv with the command .venv/bin/sliceplane
 
@@ -37,6 +37,9 @@ check: lint unit ## The word before a push
 e2e: install ## Tests against the real API server and kube-controller-manager
 	CI=1 $(BIN)/python -m pytest -q -n 2 -m server
 
+e2e-upstream: install ## Kubernetes' own sig-network tests, with KCM alone and with Sliceplane
+	$(BIN)/python -m e2e.upstream
+
 test: check e2e ## Everything that must pass
 
 SEEDS ?= 200
@@ -55,8 +58,18 @@ fuzz-parity: install ## Random snapshots through the cores and upstream's contro
 bench: install ## KCM and Sliceplane in one run, with ratios
 	$(BIN)/python -m e2e.bench
 
+MINUTES ?= 10
+bench-leaders: install ## Two replicas under churn, the leader killed every 30 s (MINUTES=10)
+	$(BIN)/python -m e2e.bench.leaders --minutes $(MINUTES)
+
 bench-failover: install ## How long nobody writes when a leader goes, KCM and Sliceplane in one run
 	$(BIN)/python -m e2e.bench.failover
+
+bench-ipam: install ## Services created against pools that are nearly full, with and without Sliceplane
+	$(BIN)/python -m e2e.bench.ipam
+
+bench-tracing: install ## What traces cost, with receivers that are well, hang, and are not there
+	$(BIN)/python -m e2e.bench.tracing
 
 topology-report: install ## Traffic between zones and overload, by the kind of hints: table and picture in out/
 	$(BIN)/python -m e2e.topology
@@ -68,4 +81,4 @@ lock: install ## Renew requirements.lock
 clean: ## Remove what was made here (the cache of built peers stays)
 	rm -rf .venv build out *.egg-info .mypy_cache .ruff_cache .hypothesis
 
-.PHONY: help install peers demo format lint unit check e2e test parity fuzz-parity bench bench-failover topology-report lock clean
+.PHONY: help install peers demo format lint unit check e2e e2e-upstream test parity fuzz-parity bench bench-failover bench-ipam bench-leaders bench-tracing topology-report lock clean

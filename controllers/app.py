@@ -4,11 +4,10 @@ import asyncio
 import contextlib
 import gc
 import signal
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable
 from typing import Any, Final
 
 import uvloop
-from aiohttp import web
 
 from api.config import Configuration
 from controllers import __version__
@@ -17,6 +16,7 @@ from controllers.runtime.api_client import ApiClient
 from controllers.runtime.clock import SystemClock
 from controllers.runtime.credentials import Credentials
 from controllers.runtime.loop import Loop
+from controllers.runtime.pages import Pages, served
 from controllers.runtime.stores import Stores
 from controllers.runtime.watch import Reflector
 from controllers.telemetry import metrics
@@ -52,7 +52,11 @@ class App:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stopping.set)
         config = self._configuration
-        async with self._client(config.kube_api_qps, config.kube_api_burst) as client, self._served():
+        pages = Pages(self._not_alive, self._not_ready, metrics.render)
+        async with (
+            self._client(config.kube_api_qps, config.kube_api_burst) as client,
+            served(config.metrics_bind_address, pages),
+        ):
             self._log.info("starting", version=__version__, server=client.server_url)
             await self._serve_until_stopped(client)
         self._log.info("stopped")
@@ -142,50 +146,11 @@ class App:
             with contextlib.suppress(asyncio.CancelledError):
                 await working
 
+    def _not_alive(self) -> list[str]:
+        return health.not_alive(self._clock.now(), self._reflectors, self._loops)
+
     def _not_ready(self) -> list[str]:
         return health.not_ready(self._reflectors) if self._reflectors else ["starting"]
-
-    @contextlib.asynccontextmanager
-    async def _served(self) -> Any:  # noqa: ANN401 (an async generator of nothing)
-        """Serves /metrics and the probes."""
-        address = self._configuration.metrics_bind_address
-        if address == "0":
-            yield
-            return
-        host, _, port = address.rpartition(":")
-        application = web.Application()
-        application.router.add_get("/healthz", _always(b"ok"))
-        application.router.add_get("/livez", self._livez)
-        application.router.add_get("/readyz", self._readyz)
-        application.router.add_get("/metrics", _metrics)
-        runner = web.AppRunner(application, access_log=None, shutdown_timeout=1.0)
-        await runner.setup()
-        try:
-            await web.TCPSite(runner, host.strip("[]") or None, int(port)).start()
-            yield
-        finally:
-            await runner.cleanup()
-
-    async def _livez(self, _: web.Request) -> web.Response:
-        return _told(health.not_alive(self._clock.now(), self._reflectors, self._loops))
-
-    async def _readyz(self, _: web.Request) -> web.Response:
-        return _told(self._not_ready())
-
-
-def _told(problems: list[str]) -> web.Response:
-    return web.Response(status=503, text="\n".join(problems)) if problems else web.Response(body=b"ok")
-
-
-def _always(body: bytes) -> Callable[[web.Request], Awaitable[web.Response]]:
-    async def answer(_: web.Request) -> web.Response:
-        return web.Response(body=body)
-
-    return answer
-
-
-async def _metrics(_: web.Request) -> web.Response:
-    return web.Response(body=metrics.render(), headers={"Content-Type": "text/plain; version=0.0.4; charset=utf-8"})
 
 
 def run(configuration: Configuration) -> None:

@@ -101,6 +101,11 @@ class ApiClient:
         self._log = bind("controllers.runtime.api_client")
 
     @property
+    def credentials(self) -> Credentials:
+        """What we prove ourselves with."""
+        return self._credentials
+
+    @property
     def server_url(self) -> str:
         """The API server's URL; known once the client is open."""
         return self._credentials.server

@@ -47,6 +47,8 @@ class Loop:
         self._wait = metrics.QUEUE_WAIT.labels(name=queue_name)
         self._work = metrics.QUEUE_WORK.labels(name=queue_name)
         self._retries = metrics.QUEUE_RETRIES.labels(name=queue_name)
+        # All from 0 on: an increase can only be seen of what is there.
+        self._ended = {each: metrics.ALL_SYNCS.labels(controller.name, each) for each in ("success", "error", "stale")}
 
     @property
     def name(self) -> str:
@@ -98,9 +100,10 @@ class Loop:
         controller = self._controller
         sync = Sync(controller.name, key, controller.causes.take(key), waited, self._tracing)
         CURRENT.set(sync)
-        failure: BaseException | None = None
+        failure: Exception | None = None
         try:
             failure = await self._attempt(key)
+            self._ended[_result(failure)].inc()
             if failure is None:
                 sync.succeeded(self._clock.now())
             else:
@@ -137,3 +140,10 @@ class Loop:
             return None
         self._retries.inc()
         return found
+
+
+def _result(failure: Exception | None) -> str:
+    """How a sync has ended, as KCM's metric names it (ES-145)."""
+    if failure is None:
+        return "success"
+    return "stale" if isinstance(failure, Outdated) else "error"

@@ -3,14 +3,17 @@
 `render` writes them as Go's client library does: prometheus-client's own output adds `_total` and `_created` to names.
 """
 
+import platform
 from collections.abc import Iterable, Iterator
 from itertools import accumulate
 from operator import mul
 from typing import Final
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
 from prometheus_client.metrics_core import Metric
 from prometheus_client.utils import floatToGoString
+
+from controllers import __version__
 
 REGISTRY: Final = CollectorRegistry(auto_describe=False)
 
@@ -58,6 +61,12 @@ SERVICES_BY_DISTRIBUTION: Final = _gauge(
     "traffic_distribution",
 )
 SYNCS: Final = _counter(_SLICES + "syncs", "Number of EndpointSlice syncs", "result")
+ALL_SYNCS: Final = _counter(
+    "sliceplane_syncs_total",
+    "Syncs that ended: success, error, or stale, which is planned again",
+    "controller",
+    "result",
+)
 
 QUEUE_ADDS: Final = _counter("workqueue_adds_total", "Total number of adds handled by workqueue", "name")
 QUEUE_UNFINISHED: Final = _gauge(
@@ -163,6 +172,12 @@ WRITE_SECONDS: Final = _histogram(
     "sliceplane_write_seconds", "Time from sending a write to its answer", _SECONDS, "kind", "verb"
 )
 EVENTS_DROPPED: Final = _counter("sliceplane_events_dropped_total", "Events not recorded: too many, or refused")
+BUILD_INFO: Final = _gauge(
+    "sliceplane_build_info", "Always 1: the labels say which version runs, on which Python.", "version", "python"
+)
+BUILD_INFO.labels(__version__, platform.python_version()).set(1)
+# process_cpu_seconds_total, process_resident_memory_bytes and so on, from /proc at every scrape; as KCM's.
+ProcessCollector(registry=REGISTRY)
 
 
 def forget_totals() -> None:
@@ -205,10 +220,15 @@ def _number(value: float) -> str:
     return text.removesuffix(".0")
 
 
-def render() -> bytes:
-    """All instruments in Prometheus' text format, version 0.0.4."""
+def render(registry: CollectorRegistry | None = None, of: tuple[str, ...] = ("",)) -> bytes:
+    """A registry's instruments, of this module's by default, in Prometheus' text format, version 0.0.4.
+
+    Of those only the ones whose names start with one of `of`.
+    """
     lines: list[str] = []
-    for metric in REGISTRY.collect():
+    for metric in (REGISTRY if registry is None else registry).collect():
+        if not metric.name.startswith(of):
+            continue
         plain = metric.type == "counter" and metric.name not in _WITHOUT_TOTAL
         name = f"{metric.name}_total" if plain else metric.name
         lines.append(f"# HELP {name} {metric.documentation}\n# TYPE {name} {metric.type}\n")

@@ -1,6 +1,6 @@
-"""The peers' binaries: found, taken from the cache, or built with plain `go build` from the pinned module in peers/.
+"""The peers' binaries: found, taken from the cache, or built with plain `go build` from pinned modules.
 
-`python -m e2e.cluster.build [name…]` makes sure that they are there and prints where.
+`python -m e2e.cluster.build [name…]` makes sure that they are there and prints where; without names, those of PEERS.
 """
 
 import contextlib
@@ -12,17 +12,38 @@ import re
 import sys
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from e2e.cluster.toolchain import BuildError, Toolchain, find_toolchain, report, run_go
 
+
+@dataclass(frozen=True, slots=True)
+class _Source:
+    """What a binary is built from: a main package, or the tests of a package, as pinned by the module in a folder."""
+
+    module: Path
+    package: str
+    tests: bool = False
+
+    @property
+    def command(self) -> tuple[str, ...]:
+        return ("test", "-c") if self.tests else ("build", "-v")
+
+
+PEERS = ("etcd", "kube-apiserver", "kube-controller-manager")
 PEERS_MODULE = Path(__file__).parent / "peers"
-PACKAGES = {
-    "etcd": "go.etcd.io/etcd/server/v3",
-    "kube-apiserver": "k8s.io/kubernetes/cmd/kube-apiserver",
-    "kube-controller-manager": "k8s.io/kubernetes/cmd/kube-controller-manager",
+# Modules of their own, although one could pin all: what changes in a module builds everything in it again.
+_E2E_MODULE = Path(__file__).parents[1] / "upstream" / "peers"
+_KWOK_MODULE = Path(__file__).parent / "kwok"
+_SOURCES = {
+    "etcd": _Source(PEERS_MODULE, "go.etcd.io/etcd/server/v3"),
+    "kube-apiserver": _Source(PEERS_MODULE, "k8s.io/kubernetes/cmd/kube-apiserver"),
+    "kube-controller-manager": _Source(PEERS_MODULE, "k8s.io/kubernetes/cmd/kube-controller-manager"),
+    "kube-scheduler": _Source(PEERS_MODULE, "k8s.io/kubernetes/cmd/kube-scheduler"),
+    "e2e.test": _Source(_E2E_MODULE, "k8s.io/kubernetes/test/e2e", tests=True),
+    "kwok": _Source(_KWOK_MODULE, "sigs.k8s.io/kwok/cmd/kwok"),
 }
-PEERS = tuple(PACKAGES)
 
 _GOARCH = {"x86_64": "amd64", "amd64": "amd64", "aarch64": "arm64", "arm64": "arm64"}
 _LOCK_POLL = 0.2
@@ -33,8 +54,8 @@ def binaries(names: Sequence[str] = PEERS) -> dict[str, Path]:
 
     A build reports its progress on stderr; another process that wants the same one waits for it. Raises BuildError.
     """
-    if unknown := set(names) - set(PACKAGES):
-        raise BuildError(f"no such peer: {', '.join(sorted(unknown))} (there are {', '.join(PEERS)})")
+    if unknown := set(names) - set(_SOURCES):
+        raise BuildError(f"no such peer: {', '.join(sorted(unknown))} (there are {', '.join(_SOURCES)})")
     return {name: _given(name) or _peer(name) for name in names}
 
 
@@ -47,7 +68,7 @@ def build_module(name: str, folder: Path, package: str = ".") -> Path:
     sources = sorted([*folder.rglob("*.go"), folder / "go.mod", folder / "go.sum"])
     flags = ("-ldflags", "-s -w")
     target = _cache() / "modules" / f"{name}-{_digest(sources, flags, folder)}" / name
-    return _build_once(target, folder, package, flags)
+    return _build_once(target, _Source(folder, package), flags)
 
 
 def kubernetes_version() -> str:
@@ -77,9 +98,10 @@ def _peer(name: str) -> Path:
         for variable, value in stamps.items()
     ]
     flags = ("-ldflags", " ".join(["-s -w", *settings]))
-    pins = [PEERS_MODULE / "go.mod", PEERS_MODULE / "go.sum"]
-    target = _cache() / "peers" / _digest(pins, flags, PEERS_MODULE) / name
-    return _build_once(target, PEERS_MODULE, PACKAGES[name], flags)
+    source = _SOURCES[name]
+    pins = [source.module / "go.mod", source.module / "go.sum"]
+    target = _cache() / "peers" / _digest(pins, flags, source.module) / name
+    return _build_once(target, source, flags)
 
 
 def _cache() -> Path:
@@ -99,38 +121,43 @@ def _digest(files: Sequence[Path], flags: Sequence[str], root: Path) -> str:
     return digest.hexdigest()[:12]
 
 
-def _build_once(target: Path, module: Path, package: str, flags: Sequence[str]) -> Path:
+def _build_once(target: Path, source: _Source, flags: Sequence[str]) -> Path:
     if target.is_file():
         return target
     target.parent.mkdir(parents=True, exist_ok=True)
     with _locked(target.with_name(f".{target.name}.lock"), target.name):
         if not target.is_file():
-            _build(target, module, package, flags)
+            _build(target, source, flags)
     return target
 
 
-def _build(target: Path, module: Path, package: str, flags: Sequence[str]) -> None:
+def _build(target: Path, source: _Source, flags: Sequence[str]) -> None:
     with _locked(_cache() / ".go.lock", "the Go toolchain"):
-        go = find_toolchain(module / "go.mod")
+        go = find_toolchain(source.module / "go.mod")
     started = time.monotonic()
-    report(f"{target.name}: building from {package} with {go.version}, once; the result is kept in {target.parent}")
-    total = _count_packages(go, target.name, module, package)
+    report(
+        f"{target.name}: building from {source.package} with {go.version}, once; the result is kept in {target.parent}"
+    )
+    total = _count_packages(go, target.name, source)
     partial = target.with_name(f".{target.name}.partial")
     compiled = 0
 
     def progress(line: str) -> str:
         nonlocal compiled
         compiled += _is_package(line)
+        # `go test` does not tell what it compiles.
+        if source.tests:
+            return f"at most {total} packages to compile"
         return f"{compiled} of at most {total} packages compiled"
 
-    arguments = ["build", "-v", "-trimpath", "-buildvcs=false", *flags, "-o", str(partial), package]
-    run_go(go, arguments, module, target.name, progress)
+    arguments = [*source.command, "-trimpath", "-buildvcs=false", *flags, "-o", str(partial), source.package]
+    run_go(go, arguments, source.module, target.name, progress)
     partial.replace(target)
     size = target.stat().st_size / 1e6
     report(f"{target.name}: built in {time.monotonic() - started:.0f} s, {size:.0f} MB")
 
 
-def _count_packages(go: Toolchain, name: str, module: Path, package: str) -> int:
+def _count_packages(go: Toolchain, name: str, source: _Source) -> int:
     """How many packages a build with a cold cache would compile. Fetches the modules, which takes a while at first."""
     fetched = 0
 
@@ -139,7 +166,8 @@ def _count_packages(go: Toolchain, name: str, module: Path, package: str) -> int
         fetched += line.startswith("go: downloading ")
         return f"{fetched} modules downloaded"
 
-    lines = run_go(go, ["list", "-deps", package], module, name, progress)
+    tests = ["-test"] if source.tests else []
+    lines = run_go(go, ["list", "-deps", *tests, source.package], source.module, name, progress)
     return sum(map(_is_package, lines))
 
 

@@ -78,6 +78,11 @@ class ControlPlane:
         self.stop()
 
     @property
+    def serving(self) -> Pair:
+        """A certificate of our authority for servers on this machine."""
+        return self._serving
+
+    @property
     def pids(self) -> dict[str, int]:
         """Process ids by name, of what was started here and still runs."""
         return {name: process.pid for name, process in self._processes.items() if process.poll() is None}

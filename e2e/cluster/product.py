@@ -3,6 +3,7 @@
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import urllib3
@@ -19,16 +20,18 @@ _READY_TIMEOUT = 30.0
 _POLL = 0.05
 
 
-def start_sliceplane(plane: ControlPlane, *flags: str) -> Process:
+def start_sliceplane(plane: ControlPlane, *flags: str, user: str = USER, groups: Sequence[str] = ()) -> Process:
     """Start `sliceplane run`, and return when its caches have synced. `flags` come last on its command line.
 
-    The process' `url` serves /metrics. Raises StartError.
+    Another `user` than the one that it has when deployed must have been given its rights. The process' `url` serves
+    /metrics. Raises StartError.
     """
-    grant(plane)
+    if user == USER:
+        grant(plane)
     port = free_port()
-    process = spawn_sliceplane(plane, f"--metrics-bind-address=127.0.0.1:{port}", *flags)
+    process = spawn_sliceplane(plane, f"--metrics-bind-address=127.0.0.1:{port}", *flags, user=user, groups=groups)
     process.url = f"http://127.0.0.1:{port}"
-    _await_ready(process)
+    await_ready(process)
     return process
 
 
@@ -45,13 +48,14 @@ def rights() -> Objects:
     return [each for path in files for each in yaml.safe_load_all(path.read_text())]
 
 
-def spawn_sliceplane(plane: ControlPlane, *flags: str) -> Process:
+def spawn_sliceplane(plane: ControlPlane, *flags: str, user: str = USER, groups: Sequence[str] = ()) -> Process:
     """Start `sliceplane run` and return at once; `grant` must have come before."""
-    argv = [sys.executable, "-m", "controllers", "run", f"--kubeconfig={plane.kubeconfig(USER)}", *flags]
+    argv = [sys.executable, "-m", "controllers", "run", f"--kubeconfig={plane.kubeconfig(user, groups)}", *flags]
     return plane.spawn(plane.fresh_name("sliceplane"), argv, {"PYTHONPATH": str(_ROOT)})
 
 
-def _await_ready(process: Process) -> None:
+def await_ready(process: Process) -> None:
+    """Returns when /readyz says that it is. Raises StartError."""
     until = time.monotonic() + _READY_TIMEOUT
     answer = "no answer yet"
     with urllib3.PoolManager(retries=False, timeout=_READY_TIMEOUT) as http:

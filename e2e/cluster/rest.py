@@ -15,6 +15,8 @@ Object = dict[str, Any]
 Objects = list[Object]
 
 _RBAC = "rbac.authorization.k8s.io/v1"
+_ADMISSION = "admissionregistration.k8s.io/v1"
+_IPAM = "ipam.sliceplane.dev/v1alpha1"
 
 # kind: (API version unless the object names another, plural, lives in a namespace)
 KINDS: dict[str, tuple[str, str, bool]] = {
@@ -39,6 +41,15 @@ KINDS: dict[str, tuple[str, str, bool]] = {
     "ClusterRoleBinding": (_RBAC, "clusterrolebindings", False),
     "ServiceCIDR": ("networking.k8s.io/v1", "servicecidrs", False),
     "IPAddress": ("networking.k8s.io/v1", "ipaddresses", False),
+    "MutatingWebhookConfiguration": (_ADMISSION, "mutatingwebhookconfigurations", False),
+    "ValidatingWebhookConfiguration": (_ADMISSION, "validatingwebhookconfigurations", False),
+    "MutatingAdmissionPolicy": (_ADMISSION, "mutatingadmissionpolicies", False),
+    "MutatingAdmissionPolicyBinding": (_ADMISSION, "mutatingadmissionpolicybindings", False),
+    "ValidatingAdmissionPolicy": (_ADMISSION, "validatingadmissionpolicies", False),
+    "ValidatingAdmissionPolicyBinding": (_ADMISSION, "validatingadmissionpolicybindings", False),
+    "ServiceIPPool": (_IPAM, "serviceippools", False),
+    "ServicePortPool": (_IPAM, "serviceportpools", False),
+    "ServiceReservation": (_IPAM, "servicereservations", True),
     "CustomResourceDefinition": ("apiextensions.k8s.io/v1", "customresourcedefinitions", False),
 }
 

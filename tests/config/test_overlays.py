@@ -1,5 +1,6 @@
 """Every overlay: the API server takes each field, and the parts fit each other and the program."""
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from api.config import Configuration
 from controllers import __version__, app
 from controllers.cli import main
 from controllers.runtime.lease import RELEASE_SECONDS
+from controllers.telemetry.tracing import FLUSH_SECONDS
 from e2e.cluster.kustomize import apply_strictly
 from e2e.cluster.local import ControlPlane
 from e2e.cluster.product import USER
@@ -67,15 +69,27 @@ def test_root_file_system_is_read_only_and_user_is_a_number(overlay: Overlay) ->
     assert overlay.template["spec"]["securityContext"]["runAsUser"] == 65532
 
 
-def test_program_takes_its_arguments_and_configuration(
-    overlay: Overlay, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    found: list[Configuration] = []
-    monkeypatch.setattr(app, "run", found.append)
-    monkeypatch.setattr("controllers.telemetry.logs.configure", lambda **_: None)
-    outcome = CliRunner().invoke(main, overlay.arguments(tmp_path))
-    assert outcome.exit_code == 0, outcome.output
-    (configuration,) = found
+Started = Callable[[Overlay], Configuration]
+
+
+@pytest.fixture
+def started(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Started:
+    """What the program would run with, if it were started as an overlay's container."""
+
+    def start(overlay: Overlay) -> Configuration:
+        found: list[Configuration] = []
+        monkeypatch.setattr(app, "run", found.append)
+        monkeypatch.setattr("controllers.telemetry.logs.configure", lambda **_: None)
+        outcome = CliRunner().invoke(main, overlay.arguments(tmp_path))
+        assert outcome.exit_code == 0, outcome.output
+        (configuration,) = found
+        return configuration
+
+    return start
+
+
+def test_program_takes_its_arguments_and_configuration(overlay: Overlay, started: Started) -> None:
+    configuration = started(overlay)
     assert overlay.one("Deployment")["spec"]["replicas"] == 2
     assert configuration.leader_elect
     assert overlay.one("Role")["metadata"]["namespace"] == configuration.leader_elect_resource_namespace
@@ -85,6 +99,29 @@ def test_program_takes_its_arguments_and_configuration(
     for probe in ("livenessProbe", "readinessProbe"):
         assert overlay.container[probe]["httpGet"]["port"] == port["name"]
     assert overlay.one("Service")["spec"]["ports"][0]["targetPort"] == port["name"]
+
+
+def test_configuration_is_valid(overlay: Overlay, tmp_path: Path) -> None:
+    """What a user is told to do before a change of the file is rolled out."""
+    files = overlay.write_configuration(tmp_path).values()
+    assert files
+    for path in files:
+        outcome = CliRunner().invoke(main, ["config", f"--check={path}"])
+        assert (outcome.exit_code, outcome.output) == (0, f"{path}: valid\n")
+
+
+def test_staging_traces_a_tenth_of_the_syncs(started: Started) -> None:
+    configuration = started(Overlay("staging"))
+    assert configuration.tracing_sampling_rate_per_million == 100_000
+    # OTLP over HTTP, with the path: nothing is added to it.
+    assert re.fullmatch(r"http://[\w.-]+:4318/v1/traces", configuration.tracing_endpoint)
+    assert configuration.v == 4
+
+
+@pytest.mark.parametrize("name", ["default", "kind"])
+def test_traces_go_nowhere_elsewhere(name: str, started: Started) -> None:
+    """Nobody can know where a cluster has its collector."""
+    assert started(Overlay(name)).tracing_endpoint == ""
 
 
 def test_version_is_the_programs(overlay: Overlay) -> None:
@@ -119,7 +156,7 @@ def test_rights_are_given_to_whom_the_pods_run_as(overlay: Overlay) -> None:
 
 def test_kubelet_is_patient_for_longer_than_a_stop_takes(overlay: Overlay) -> None:
     page = 1.0
-    took = app.STOP_SECONDS + page + RELEASE_SECONDS
+    took = app.STOP_SECONDS + page + RELEASE_SECONDS + FLUSH_SECONDS
     assert took < overlay.template["spec"]["terminationGracePeriodSeconds"]
 
 

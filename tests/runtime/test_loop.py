@@ -6,10 +6,11 @@ from collections.abc import Callable
 import pytest
 
 from controllers.runtime.causes import Causes
-from controllers.runtime.errors import ApiError, Forbidden
+from controllers.runtime.errors import ApiError, Forbidden, ServerError
 from controllers.runtime.loop import Controller, Loop, SyncError
 from controllers.runtime.queue import WorkQueue
 from controllers.runtime.writer import Outdated
+from controllers.telemetry import metrics
 from tests.runtime.clocks import LoopClock, virtually
 
 Told = list[tuple[float, str, str]]
@@ -77,6 +78,26 @@ def test_what_fails_comes_back_after_a_growing_delay(error: Exception, what: str
     assert recorded.told == [(0, "bad", what), (0.05, "bad", what), (0.15, "bad", what), (0.35, "bad", "succeeded")]
     assert recorded.queue.failures("bad") == 0
     assert [number for number, _ in recorded.failures] == ([1, 2, 3] if what == "failed" else [])
+
+
+def ended() -> dict[str, float]:
+    """How many syncs of the controller `test` have ended how."""
+    (family,) = metrics.ALL_SYNCS.collect()
+    samples = [each for each in family.samples if each.name == "sliceplane_syncs_total"]
+    return {each.labels["result"]: each.value for each in samples if each.labels["controller"] == "test"}
+
+
+def test_every_end_is_counted() -> None:
+    """As KCM counts those of slices alone (ES-145), and from 0 on, so that the first failure is an increase."""
+    played({})
+    before = ended()
+    assert before.keys() == {"success", "error", "stale"}
+    played({"a": [Outdated("no"), ServerError("no"), SyncError("no"), ZeroDivisionError("no")], "b": []})
+    assert {result: count - before[result] for result, count in ended().items()} == {
+        "success": 2,
+        "error": 3,
+        "stale": 1,
+    }
 
 
 def test_key_is_never_given_up() -> None:

@@ -61,10 +61,11 @@ def _wanted(pods: list[Object], service: Object, family: str) -> dict[str, bool]
 
 
 def check_all(world: World) -> None:
-    """Every Service has exactly one slice of each family, and in it what its Pods say."""
+    """Every Service has exactly one slice of each family, and in it what its Pods say; its Endpoints say the same."""
     pods = world.api.list("Pod", world.namespace)
     services = world.api.list("Service", world.namespace)
     assert services
+    _check_endpoints(world, pods, services)
     for service in services:
         name = service["metadata"]["name"]
         for family in service["spec"]["ipFamilies"]:
@@ -74,6 +75,22 @@ def check_all(world: World) -> None:
             found = {each["targetRef"]["name"]: each["conditions"]["ready"] for each in endpoints}
             assert found == _wanted(pods, service, family), name
             assert len(endpoints) == len(found), name
+
+
+def _check_endpoints(world: World, pods: list[Object], services: list[Object]) -> None:
+    """Of the first family alone (EP-30), and none of a Service that has gone: nobody else deletes them (EP-24)."""
+    all_subsets = {e["metadata"]["name"]: e.get("subsets") or [] for e in world.api.list("Endpoints", world.namespace)}
+    assert all_subsets.keys() == {each["metadata"]["name"] for each in services}
+    for service in services:
+        name = service["metadata"]["name"]
+        found = [
+            (address["targetRef"]["name"], key == "addresses")
+            for subset in all_subsets[name]
+            for key in ("addresses", "notReadyAddresses")
+            for address in subset.get(key) or []
+        ]
+        wanted = _wanted(pods, service, service["spec"]["ipFamilies"][0])
+        assert sorted(found) == sorted(wanted.items()), name
 
 
 def _owned(found: Object, service: Object) -> bool:

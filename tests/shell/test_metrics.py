@@ -18,7 +18,16 @@ pytestmark = pytest.mark.server
 
 # What issue and dashboards expect of these controllers, by the beginnings of the names.
 FAMILIES = ("endpoint_slice_controller_", "endpoint_slice_mirroring_controller_", "workqueue_")
-ALONE = {"rest_client_requests_total", "leader_election_master_status"}
+ALONE = {
+    "rest_client_requests_total",
+    "leader_election_master_status",
+    "process_cpu_seconds_total",
+    "process_resident_memory_bytes",
+    "process_virtual_memory_bytes",
+    "process_start_time_seconds",
+    "process_open_fds",
+    "process_max_fds",
+}
 QUEUES = {"endpoint", "endpoint_slice", "endpoint_slice_mirroring"}
 
 
@@ -79,6 +88,7 @@ def test_what_kcm_measures_we_measure_alike(granted: ControlPlane, world: World)
         ours = families(sliceplane.get("/metrics")[1])
     names = {name for name in theirs if wanted(name)}
     assert len(names) > 25
+    assert names >= ALONE
     assert {name: ours.get(name) for name in names} == {name: theirs[name] for name in names}
 
 

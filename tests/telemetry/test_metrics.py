@@ -1,6 +1,7 @@
 """The metrics page: Go's text format, and the names that KCM's users know (ES-145, ES-149)."""
 
 import math
+import platform
 import re
 from decimal import Decimal
 
@@ -10,6 +11,7 @@ from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.parser import text_string_to_metric_families
 
+from controllers import __version__
 from controllers.telemetry import metrics
 
 PUBLISHED = {
@@ -50,6 +52,14 @@ PUBLISHED = {
     "sliceplane_stored_objects": "gauge",
     "sliceplane_write_seconds": "histogram",
     "sliceplane_events_dropped_total": "counter",
+    "sliceplane_syncs_total": "counter",
+    "sliceplane_build_info": "gauge",
+    "process_cpu_seconds_total": "counter",
+    "process_resident_memory_bytes": "gauge",
+    "process_virtual_memory_bytes": "gauge",
+    "process_start_time_seconds": "gauge",
+    "process_open_fds": "gauge",
+    "process_max_fds": "gauge",
 }
 
 
@@ -132,6 +142,14 @@ def test_published_names_and_types() -> None:
     """A rename is a decision: dashboards and alerts depend on these."""
     types = dict(re.findall(r"^# TYPE (\S+) (\S+)$", metrics.render().decode(), re.MULTILINE))
     assert types == PUBLISHED
+
+
+def test_page_says_what_runs_and_what_it_takes() -> None:
+    page = metrics.render().decode()
+    labels = f'version="{__version__}",python="{platform.python_version()}"'
+    assert f"\nsliceplane_build_info{{{labels}}} 1\n" in page
+    (resident,) = re.findall(r"^process_resident_memory_bytes (\S+)$", page, re.MULTILINE)
+    assert float(resident) > 1e6
 
 
 def test_buckets_are_kcms() -> None:

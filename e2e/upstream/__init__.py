@@ -1,0 +1,1 @@
+"""Kubernetes' own end-to-end tests, against KCM and against Sliceplane."""
