@@ -145,8 +145,8 @@ def flag(name: str, default: Any, text: str, *, key: str = "", **limits: Any) ->
     return Field(default, description=text, json_schema_extra={"flag": name, "key": key}, **limits)
 
 
-class Configuration(BaseModel):
-    """Everything that `sliceplane run` can be told. Durations are seconds."""
+class Common(BaseModel):
+    """What every long-running command can be told. Durations are seconds."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
@@ -159,6 +159,75 @@ class Configuration(BaseModel):
     context: str = flag(
         "context", "", "The kubeconfig context to use; default its current one.", key="clientConnection.context"
     )
+    leader_elect: bool = flag(
+        "leader-elect",
+        True,
+        "Work only while this replica holds the Lease; the others keep their caches warm and wait.",
+        key="leaderElection.leaderElect",
+    )
+    # A Lease counts in whole seconds, and the API server refuses one of 0.
+    leader_elect_lease_duration: Duration = flag(
+        "leader-elect-lease-duration",
+        15.0,
+        "How long the others wait after the leader's last renewal before they try to take over.",
+        key="leaderElection.leaseDuration",
+        ge=1,
+    )
+    leader_elect_renew_deadline: Duration = flag(
+        "leader-elect-renew-deadline",
+        10.0,
+        "How long the leader tries to renew before it stops leading; less than the lease duration.",
+        key="leaderElection.renewDeadline",
+        gt=0,
+    )
+    leader_elect_retry_period: Duration = flag(
+        "leader-elect-retry-period",
+        2.0,
+        "How long to wait between tries to lead or to renew; 1.2 times it is less than the renew deadline.",
+        key="leaderElection.retryPeriod",
+        gt=0,
+    )
+    leader_elect_resource_lock: Literal["leases"] = flag(
+        "leader-elect-resource-lock",
+        "leases",
+        "The kind of object that stands for leadership.",
+        key="leaderElection.resourceLock",
+    )
+    leader_elect_resource_name: ObjectName = flag(
+        "leader-elect-resource-name",
+        "sliceplane",
+        "The name of the Lease that stands for leadership.",
+        key="leaderElection.resourceName",
+    )
+    leader_elect_resource_namespace: Namespace = flag(
+        "leader-elect-resource-namespace",
+        "kube-system",
+        "The namespace of the Lease that stands for leadership.",
+        key="leaderElection.resourceNamespace",
+    )
+    metrics_bind_address: Address = flag(
+        "metrics-bind-address",
+        "127.0.0.1:8080",
+        "Where /metrics, /healthz, /livez and /readyz are served, as HOST:PORT; 0 switches all of them off.",
+    )
+    logging_format: Literal["text", "json"] = flag(
+        "logging-format", "text", "The format of log lines.", key="logging.format"
+    )
+    v: int = flag("v", 0, "Verbosity of the log; 4 and above shows debugging lines.", key="logging.verbosity", ge=0)
+
+    @model_validator(mode="after")
+    def _keeps_rules(self) -> Self:
+        broken = [rule for rule in RULES if getattr(self, rule.more) <= rule.times * getattr(self, rule.less)]
+        if broken:
+            told = "; ".join(rule.told(rule.more, rule.less) for rule in broken)
+            values = {field: getattr(self, field) for rule in broken for field in (rule.more, rule.less)}
+            raise PydanticCustomError("rules", "{told}", {"told": told, "broken": broken, "values": values})
+        return self
+
+
+class Configuration(Common):
+    """Everything that `sliceplane run` can be told. Durations are seconds."""
+
     controllers: Controllers = flag(
         "controllers",
         "*",
@@ -233,57 +302,6 @@ class Configuration(BaseModel):
         key="clientConnection.burst",
         ge=1,
     )
-    leader_elect: bool = flag(
-        "leader-elect",
-        True,
-        "Work only while this replica holds the Lease; the others keep their caches warm and wait.",
-        key="leaderElection.leaderElect",
-    )
-    # A Lease counts in whole seconds, and the API server refuses one of 0.
-    leader_elect_lease_duration: Duration = flag(
-        "leader-elect-lease-duration",
-        15.0,
-        "How long the others wait after the leader's last renewal before they try to take over.",
-        key="leaderElection.leaseDuration",
-        ge=1,
-    )
-    leader_elect_renew_deadline: Duration = flag(
-        "leader-elect-renew-deadline",
-        10.0,
-        "How long the leader tries to renew before it stops leading; less than the lease duration.",
-        key="leaderElection.renewDeadline",
-        gt=0,
-    )
-    leader_elect_retry_period: Duration = flag(
-        "leader-elect-retry-period",
-        2.0,
-        "How long to wait between tries to lead or to renew; 1.2 times it is less than the renew deadline.",
-        key="leaderElection.retryPeriod",
-        gt=0,
-    )
-    leader_elect_resource_lock: Literal["leases"] = flag(
-        "leader-elect-resource-lock",
-        "leases",
-        "The kind of object that stands for leadership.",
-        key="leaderElection.resourceLock",
-    )
-    leader_elect_resource_name: ObjectName = flag(
-        "leader-elect-resource-name",
-        "sliceplane",
-        "The name of the Lease that stands for leadership.",
-        key="leaderElection.resourceName",
-    )
-    leader_elect_resource_namespace: Namespace = flag(
-        "leader-elect-resource-namespace",
-        "kube-system",
-        "The namespace of the Lease that stands for leadership.",
-        key="leaderElection.resourceNamespace",
-    )
-    metrics_bind_address: Address = flag(
-        "metrics-bind-address",
-        "127.0.0.1:8080",
-        "Where /metrics, /healthz, /livez and /readyz are served, as HOST:PORT; 0 switches all of them off.",
-    )
     tracing_endpoint: str = flag(
         "tracing-endpoint",
         "",
@@ -298,16 +316,3 @@ class Configuration(BaseModel):
         ge=0,
         le=1_000_000,
     )
-    logging_format: Literal["text", "json"] = flag(
-        "logging-format", "text", "The format of log lines.", key="logging.format"
-    )
-    v: int = flag("v", 0, "Verbosity of the log; 4 and above shows debugging lines.", key="logging.verbosity", ge=0)
-
-    @model_validator(mode="after")
-    def _keeps_rules(self) -> Self:
-        broken = [rule for rule in RULES if getattr(self, rule.more) <= rule.times * getattr(self, rule.less)]
-        if broken:
-            told = "; ".join(rule.told(rule.more, rule.less) for rule in broken)
-            values = {field: getattr(self, field) for rule in broken for field in (rule.more, rule.less)}
-            raise PydanticCustomError("rules", "{told}", {"told": told, "broken": broken, "values": values})
-        return self

@@ -4,17 +4,19 @@ import difflib
 import json
 import textwrap
 from collections.abc import Iterable, Mapping
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, TypeVar
 
 import yaml
 
-from api.config import Configuration
-from api.settings import SETTINGS, Broken, Setting, check
+from api.config import Common, Configuration
+from api.settings import SETTINGS, Broken, Setting, check, settings_of
 
 try:
     from yaml import CSafeLoader as _Loader
 except ImportError:  # PyYAML was built without libyaml
     from yaml import SafeLoader as _Loader  # type: ignore[assignment]
+
+M = TypeVar("M", bound=Common)
 
 API_VERSION: Final = "config.sliceplane.dev/v1alpha1"
 KIND: Final = "SliceplaneConfiguration"
@@ -60,20 +62,29 @@ def configured(flags: Mapping[str, str], file: File | None = None) -> Configurat
 
     A value of the file must be right even where a flag takes its place. Raises ConfigurationError with every problem.
     """
-    file = file or File("", {}, {}, [])
-    parsed = {field: SETTINGS[field].kind.parse(text) for field, text in flags.items()}
-    found = check(file.values | parsed)
+    return _configured(flags, file or File("", {}, {}, []), Configuration)
+
+
+def configured_by_flags(flags: Mapping[str, str], model: type[M]) -> M:
+    """The configuration of a command that has no file: flags, texts by field. Raises ConfigurationError."""
+    return _configured(flags, File("", {}, {}, []), model)
+
+
+def _configured(flags: Mapping[str, str], file: File, model: type[M]) -> M:
+    settings = settings_of(model)
+    parsed = {field: settings[field].kind.parse(text) for field, text in flags.items()}
+    found = check(file.values | parsed, model)
     problems = list(file.problems)
-    for field, message in check(file.values).wrong.items():
+    for field, message in check(file.values, model).wrong.items():
         entry = file.entries[field]
         problems.append(Problem(entry.line, f"{SETTINGS[field].key}: {entry.written}: {message}"))
     told = [_in_file(file.name, each) for each in sorted(problems)]
     told += [
-        f"--{SETTINGS[field].flag}={_short(flags[field])}: {message}"
+        f"--{settings[field].flag}={_short(flags[field])}: {message}"
         for field, message in found.wrong.items()
         if field in flags
     ]
-    told += [_rule(broken, flags, file) for broken in found.broken]
+    told += [_rule(broken, flags, file) for broken in found.broken] + found.advice
     if told or found.configuration is None:
         raise ConfigurationError("\n".join(told))
     return found.configuration

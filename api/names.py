@@ -44,3 +44,9 @@ REASON_ENDPOINTS_UPDATE_FAILED: Final = "FailedToUpdateEndpoint"
 REASON_OVER_CAPACITY: Final = "EndpointsOverCapacity"
 REASON_INVALID_IP: Final = "InvalidIPAddress"
 REASON_TOO_MANY_ADDRESSES: Final = "TooManyAddressesToMirror"
+
+IPAM_POOL_ANNOTATION: Final = "ipam.sliceplane.dev/pool"
+IPAM_CLAIMS_ANNOTATION: Final = "ipam.sliceplane.dev/claims"
+IPAM_MANAGED_BY: Final = "sliceplane-ipam"
+IPAM_LABELS: Final = {"app.kubernetes.io/managed-by": IPAM_MANAGED_BY}
+EVENT_COMPONENT_IPAM: Final = "sliceplane-ipam"

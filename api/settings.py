@@ -1,13 +1,15 @@
 """What the configuration says of its fields: their flags, their keys in the file, what they accept, what is wrong."""
 
 from collections.abc import Mapping
-from typing import Any, Final, Literal, NamedTuple, get_args, get_origin
+from typing import Any, Final, Generic, Literal, NamedTuple, TypeVar, get_args, get_origin
 
 from pydantic import ValidationError
 from pydantic.alias_generators import to_camel
 from pydantic.fields import FieldInfo
 
-from api.config import Configuration, Kind, Rule, SelfExplaining
+from api.config import Common, Configuration, Kind, Rule, SelfExplaining
+
+M = TypeVar("M", bound=Common)
 
 # The texts that Go's strconv.ParseBool takes.
 _BOOLEANS: Final = dict.fromkeys(("1", "t", "T", "TRUE", "true", "True"), True) | dict.fromkeys(
@@ -115,7 +117,12 @@ def describe(field: str, info: FieldInfo) -> Setting:
     return Setting(field, str(names["flag"]), path, text, kind, _limits(info, kind), info.default)
 
 
-SETTINGS: Final = {field: describe(field, info) for field, info in Configuration.model_fields.items()}
+def settings_of(model: type[Common]) -> dict[str, Setting]:
+    """All of a command's settings, by field."""
+    return {field: describe(field, info) for field, info in model.model_fields.items()}
+
+
+SETTINGS: Final = settings_of(Configuration)
 
 
 class Broken(NamedTuple):
@@ -126,34 +133,42 @@ class Broken(NamedTuple):
     less: str
 
 
-class Checked(NamedTuple):
+class Checked(NamedTuple, Generic[M]):
     """The configuration that values make, or all that is wrong with them."""
 
-    configuration: Configuration | None
+    configuration: M | None
     wrong: dict[str, str]
     """By field: "must be …"."""
     broken: list[Broken]
+    advice: list[str]
+    """What else is wrong with how the values go together, in whole sentences."""
 
 
-def check(values: Mapping[str, object]) -> Checked:
+def check(values: Mapping[str, object], model: type[M]) -> Checked[M]:
     """Values by field; fields that are not there have their defaults."""
     try:
-        return Checked(Configuration.model_validate(dict(values)), {}, [])
+        return Checked(model.model_validate(dict(values)), {}, [], [])
     except ValidationError as error:
         found = error.errors()
-    wrong = {str(each["loc"][0]): _message(str(each["loc"][0]), each.get("ctx", {})) for each in found if each["loc"]}
+    settings = settings_of(model)
+    wrong = {
+        str(each["loc"][0]): _message(settings[str(each["loc"][0])], each.get("ctx", {}))
+        for each in found
+        if each["loc"]
+    }
     if wrong:
         # The rules were not looked at: they are for those fields that can be read.
-        rest = check({field: value for field, value in values.items() if field not in wrong}).broken
-        return Checked(None, wrong, [each for each in rest if not wrong.keys() & {each.rule.more, each.rule.less}])
-    return Checked(None, {}, [each for error in found for each in _broken(error["ctx"])])
+        rest = check({field: value for field, value in values.items() if field not in wrong}, model).broken
+        return Checked(None, wrong, [each for each in rest if not wrong.keys() & {each.rule.more, each.rule.less}], [])
+    broken = [each for error in found if error["type"] == "rules" for each in _broken(error["ctx"], settings)]
+    return Checked(None, {}, broken, [error["msg"] for error in found if error["type"] == "advice"])
 
 
-def _message(field: str, context: Mapping[str, Any]) -> str:
+def _message(setting: Setting, context: Mapping[str, Any]) -> str:
     reason = context.get("error")
-    return str(reason) if isinstance(reason, SelfExplaining) else f"must be {SETTINGS[field].accepted}"
+    return str(reason) if isinstance(reason, SelfExplaining) else f"must be {setting.accepted}"
 
 
-def _broken(context: Mapping[str, Any]) -> list[Broken]:
-    shown = {field: SETTINGS[field].kind.show(value) for field, value in context["values"].items()}
+def _broken(context: Mapping[str, Any], settings: Mapping[str, Setting]) -> list[Broken]:
+    shown = {field: settings[field].kind.show(value) for field, value in context["values"].items()}
     return [Broken(rule, shown[rule.more], shown[rule.less]) for rule in context["broken"]]

@@ -10,8 +10,10 @@ from click.core import ParameterSource
 
 from api import config_file
 from api.config import Configuration
-from api.settings import SETTINGS, Setting
+from api.ipam_config import IPAMConfiguration
+from api.settings import SETTINGS, Setting, settings_of
 from controllers import __version__
+from controllers.ipam_tools.command import ipam_command
 from controllers.planning.command import plan_command
 
 
@@ -32,10 +34,24 @@ def option(setting: Setting) -> Callable[..., Any]:
     )
 
 
-def _with_flags(command: Callable[..., None]) -> Callable[..., None]:
-    for setting in reversed(SETTINGS.values()):
-        command = option(setting)(command)
-    return command
+def _with_flags(settings: dict[str, Setting]) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    def decorated(command: Callable[..., None]) -> Callable[..., None]:
+        for setting in reversed(settings.values()):
+            command = option(setting)(command)
+        return command
+
+    return decorated
+
+
+def _given(context: click.Context, flags: dict[str, str]) -> dict[str, str]:
+    """The flags that are on the command line: one that is given with its default still wins over a file."""
+    given = {
+        field: text for field, text in flags.items() if context.get_parameter_source(field) != ParameterSource.DEFAULT
+    }
+    if "v" in given:
+        # KCM's flags may be written -v=4; click takes all after -v for the value.
+        given["v"] = given["v"].removeprefix("=")
+    return given
 
 
 def _read(flag: str, path: str) -> config_file.File:
@@ -61,7 +77,7 @@ def main() -> None:
 @click.option(
     "--config", metavar="FILE", help="A configuration file; flags win over it. `sliceplane config` shows what it holds."
 )
-@_with_flags
+@_with_flags(SETTINGS)
 @click.pass_context
 def run(context: click.Context, /, config: str | None, **flags: str) -> None:
     """Run the controllers against an API server until SIGTERM."""
@@ -71,14 +87,7 @@ def run(context: click.Context, /, config: str | None, **flags: str) -> None:
     from controllers.telemetry import logs
 
     file = None if config is None else _read("config", config)
-    # A flag that is given with its default still wins over the file.
-    given = {
-        field: text for field, text in flags.items() if context.get_parameter_source(field) != ParameterSource.DEFAULT
-    }
-    if "v" in given:
-        # KCM's flags may be written -v=4; click takes all after -v for the value.
-        given["v"] = given["v"].removeprefix("=")
-    configuration = _configured(given, file)
+    configuration = _configured(_given(context, flags), file)
     logs.configure(json=configuration.logging_format == "json", verbosity=configuration.v)
     try:
         app.run(configuration)
@@ -109,4 +118,27 @@ def version() -> None:
     click.echo(f"sliceplane {__version__}")
 
 
+@ipam_command.command("run", short_help="Serve the admission webhooks; keep pools, policies and statuses.")
+@_with_flags(settings_of(IPAMConfiguration))
+@click.pass_context
+def ipam_run(context: click.Context, /, **flags: str) -> None:
+    """Serve the admission webhooks and keep pools, policies and statuses, until SIGTERM."""
+    from controllers.ipam_operator import app
+    from controllers.runtime.credentials import CredentialsError
+    from controllers.runtime.errors import ApiError
+    from controllers.telemetry import logs
+
+    try:
+        configuration = config_file.configured_by_flags(_given(context, flags), IPAMConfiguration)
+    except config_file.ConfigurationError as error:
+        raise click.UsageError(str(error)) from error
+    logs.configure(json=configuration.logging_format == "json", verbosity=configuration.v)
+    try:
+        app.run(configuration)
+    except (CredentialsError, ApiError, OSError) as error:
+        click.echo(f"sliceplane: {error}", err=True)
+        sys.exit(1)
+
+
 main.add_command(plan_command)
+main.add_command(ipam_command)

@@ -4,7 +4,7 @@ import ast
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
-FEATURES = {"endpointslice", "endpoints", "mirroring", "servicecidr", "nodeipam"}
+FEATURES = {"endpointslice", "endpoints", "mirroring", "servicecidr", "nodeipam", "ipam"}
 CORE = {"model", "membership", "topology", *FEATURES}
 IO = {"asyncio", "aiohttp", "kopf", "kubernetes", "os", "socket", "tenacity", "threading", "subprocess"}
 REST = {"time", "random", "uuid", "secrets", "logging", "opentelemetry", "prometheus_client", "click", "yaml"}
@@ -21,6 +21,8 @@ RANK = {
     "telemetry": 5,
     "runtime": 6,
     "workshop": 7,
+    "ipam_operator": 7,
+    "ipam_tools": 8,
     "app": 8,
     "cli": 9,
     "__main__": 10,

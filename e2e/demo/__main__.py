@@ -25,6 +25,7 @@ from e2e.cluster.rest import Api
 from e2e.cluster.toolchain import BuildError
 from e2e.demo.demands import Cluster, differences
 from e2e.demo.latency import Latency, percentile
+from e2e.demo.pools import PoolsAct
 from e2e.demo.story import Story, StoryError
 from e2e.demo.table import Check, Screen, milliseconds, summary
 from e2e.demo.watching import View
@@ -76,6 +77,8 @@ class Demo:
         with self._screen.watching(self._view.rows, usage.line):
             story.tell()
         wrong = differences(_now(self._api))
+        pools = PoolsAct(self._plane, self._screen)
+        pools.play()
         for line in wrong:
             self._screen.say(Text(line, style="red"))
         pending, overtaken = self._latency.pending, self._latency.overtaken
@@ -84,6 +87,7 @@ class Demo:
             Check("every Service's slices are what its Pods demand", f"{len(wrong)} differences", not wrong),
             Check("every change of a Pod shows in each family", changes, not pending),
             *story.checks,
+            *pools.checks,
         ]
         self._screen.say(summary(checks, [*self._latencies(), *usage.figures()]))
         return all(check.good for check in checks)
@@ -132,7 +136,9 @@ class _Usage:
         verbs = ("create", "update", "delete")
         counts = [int(_value(page, f'endpoint_slice_controller_changes{{operation="{each}"}}')) for each in verbs]
         text = ", ".join(f"{count} {each}d" for count, each in zip(counts, verbs, strict=True))
-        waited = sum(_value(page, f'sliceplane_write_seconds_sum{{verb="{each}"}}') for each in verbs)
+        waited = sum(
+            _value(page, f'sliceplane_write_seconds_sum{{kind="EndpointSlice",verb="{each}"}}') for each in verbs
+        )
         answered = f"the API server took {milliseconds(waited / max(1, sum(counts)))} for one on average"
         name, _, used = self.line().partition(": ")
         return [("slices written", f"{text}; {answered}"), (name, used)]

@@ -234,8 +234,8 @@ def test_all_mistakes_are_told_at_once_in_order() -> None:
         'f:9: leaderElection.resourceName: "A": must be an RFC 1123 subdomain, such as sliceplane',
         "f:10: logging.verbosity: -1: must be a whole number of 0 or more",
         "f:11: foo: given twice, first in line 4",
-        "--kube-api-burst=0: must be a whole number of 1 or more",
         "--v=x: must be a whole number of 0 or more",
+        "--kube-api-burst=0: must be a whole number of 1 or more",
         "f:6: leaderElection.leaseDuration must be more than leaderElection.renewDeadline: they are 3s and 3s",
         "f:7: leaderElection.renewDeadline must be more than 1.2 times leaderElection.retryPeriod: they are 3s and 3s",
     ]

@@ -139,8 +139,8 @@ def test_all_wrong_flags_are_told_at_once(started: list[Configuration]) -> None:
     result = run("--v=-1", "--kube-api-burst=0", "--leader-elect-retry-period=10s")
     assert (result.exit_code, started) == (2, [])
     assert result.output.splitlines()[3:] == [
-        "Error: --kube-api-burst=0: must be a whole number of 1 or more",
-        "--v=-1: must be a whole number of 0 or more",
+        "Error: --v=-1: must be a whole number of 0 or more",
+        "--kube-api-burst=0: must be a whole number of 1 or more",
         "--leader-elect-renew-deadline must be more than 1.2 times --leader-elect-retry-period: "
         "they are 10s (the default) and 10s",
     ]

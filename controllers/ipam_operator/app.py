@@ -1,0 +1,321 @@
+"""`sliceplane ipam run`, put together: every replica serves webhooks, the leader audits, guards and writes statuses."""
+
+import asyncio
+import contextlib
+import logging
+import signal
+import socket
+import uuid
+from collections.abc import AsyncIterator, Awaitable
+from typing import Any, Final
+
+import aiohttp
+import kopf
+import uvloop
+
+from api import names
+from api.ipam_config import IPAMConfiguration
+from controllers import __version__
+from controllers.ipam.webhook_configurations import WebhookClient
+from controllers.ipam_operator import guard_writer, kinds
+from controllers.ipam_operator.auditor import Auditor
+from controllers.ipam_operator.claimer import Claimer
+from controllers.ipam_operator.guard_writer import GuardWriter, whoami
+from controllers.ipam_operator.repairing import Repairer
+from controllers.ipam_operator.server import Certificates, WebhookServer, own_names, scratch
+from controllers.ipam_operator.state import State
+from controllers.ipam_operator.webhooks import Webhooks
+from controllers.model.plan import Notice
+from controllers.runtime import health, pages
+from controllers.runtime.api_client import ApiClient
+from controllers.runtime.clock import SystemClock
+from controllers.runtime.credentials import Credentials
+from controllers.runtime.events import EventRecorder, Regarding
+from controllers.runtime.lease import Elector
+from controllers.runtime.store import Store
+from controllers.runtime.watch import Malformed, Reflector
+from controllers.telemetry import ipam_metrics, metrics
+from controllers.telemetry.logs import bind
+
+STOP_SECONDS: Final = 8.0
+_LISTEN_SECONDS: Final = 20.0
+# A round over everything, and the writes that follow; then something is stuck.
+_ROUND_SECONDS: Final = 600.0
+_SERVICE_PORT: Final = 443
+# Of the instruments that `sliceplane run` has, too.
+_SHARED: Final = (
+    "leader_election_",
+    "process_",
+    "rest_client_",
+    "sliceplane_build_info",
+    "sliceplane_decode_",
+    "sliceplane_events_",
+)
+
+
+class App:
+    """One replica."""
+
+    def __init__(self, configuration: IPAMConfiguration, certificates: Certificates) -> None:
+        self._config, self._certificates = configuration, certificates
+        self._clock = SystemClock()
+        self._state = State(configuration, self._clock)
+        self._stopping = asyncio.Event()
+        self._reflectors: list[Reflector[Any]] = []
+        self._auditor: Auditor | None = None
+        self._listening = asyncio.Event()
+        self._broken = False
+        self._identity = f"{socket.gethostname()}_{uuid.uuid4()}"
+        self._log = bind("controllers.ipam_operator.app")
+
+    async def run(self) -> None:
+        """Runs until SIGTERM or SIGINT. Raises CredentialsError, OSError, ApiError when it cannot even start."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._stopping.set)
+        page = pages.Pages(self._not_alive, self._not_ready, _metrics)
+        # Three clients: what is asked for a request waits behind nothing, and a renewal is no write that the lease
+        # itself forbids.
+        async with (
+            self._client() as leading,
+            self._client() as serving,
+            self._client() as electing,
+            pages.served(self._config.metrics_bind_address, page),
+        ):
+            self._log.info("starting", version=__version__, server=leading.server_url)
+            if self._config.leader_elect:
+                leading.may_write = lambda: False
+            await self._work(leading, serving, electing)
+        self._log.info("stopped")
+        if self._broken:
+            raise OSError("the webhooks were not served any more")
+
+    def _client(self) -> ApiClient:
+        credentials = Credentials(self._config.kubeconfig or None, self._config.context or None)
+        return ApiClient(credentials, self._clock, user_agent=f"sliceplane-ipam/{__version__}")
+
+    async def _work(self, leading: ApiClient, serving: ApiClient, electing: ApiClient) -> None:
+        recorder = EventRecorder(leading, self._clock, names.EVENT_COMPONENT_IPAM)
+        self._reflectors = self._watch(serving, recorder)
+        background = [asyncio.create_task(each.run()) for each in self._reflectors]
+        background += [asyncio.create_task(recorder.run()), asyncio.create_task(self._certificates.follow())]
+        try:
+            await self._until_stopped(self._serve_and_lead(leading, serving, electing, recorder), *background)
+        finally:
+            for task in background:
+                task.cancel()
+            await asyncio.gather(*background, return_exceptions=True)
+
+    def _watch(self, client: ApiClient, recorder: EventRecorder) -> list[Reflector[Any]]:
+        state = self._state
+
+        def malformed(found: Malformed) -> None:
+            about = Regarding(found.kind, found.namespace, found.name, found.uid)
+            recorder.record(about, Notice("Warning", names.REASON_MALFORMED, f"Skipped: {found.error}"))
+
+        watched: list[tuple[Any, Store[Any]]] = [
+            (kinds.SERVICES, state.services),
+            (kinds.ADDRESSES, state.addresses),
+            (kinds.SERVICE_CIDRS, state.service_cidrs),
+            (kinds.NAMESPACES, state.namespaces),
+            (kinds.IP_POOLS, state.ip_pools),
+            (kinds.PORT_POOLS, state.port_pools),
+            (kinds.RESERVATIONS, state.reservations),
+        ]
+        return [Reflector(client, kind, store, self._clock, malformed) for kind, store in watched]
+
+    async def _serve_and_lead(
+        self, leading: ApiClient, serving: ApiClient, electing: ApiClient, recorder: EventRecorder
+    ) -> None:
+        """Once the caches have synced: webhooks on every replica, and the leader's work by election."""
+        for reflector in self._reflectors:
+            await reflector.synced.wait()
+        user = await whoami(serving)
+        claimer = Claimer(serving, self._clock, self._state.world, self._config.namespace, self._identity)
+        webhooks = Webhooks(self._state, claimer, serving, user)
+        self._state.subscribe(webhooks.noticed)
+        self._state.subscribe(claimer.noticed)
+        self._log.info("caches synced", services=len(self._state.services), pools=len(self._state.ip_pools))
+        async with self._webhooks_served(serving, webhooks):
+            if not self._config.leader_elect:
+                await self._lead(leading, recorder, user)
+                return
+            elector = self._elector(electing, recorder)
+            leading.may_write = elector.may_write
+            await elector.run(lambda: self._lead(leading, recorder, user), self._stopping)
+
+    def _elector(self, client: ApiClient, recorder: EventRecorder) -> Elector:
+        config = self._config
+        lease = config.leader_elect_resource_name
+        return Elector(
+            client,
+            self._clock,
+            namespace=config.leader_elect_resource_namespace,
+            name=lease,
+            identity=self._identity,
+            lease_seconds=config.leader_elect_lease_duration,
+            renew_seconds=config.leader_elect_renew_deadline,
+            retry_seconds=config.leader_elect_retry_period,
+            told=recorder.record,
+            led=metrics.LEADING.labels(name=lease).set,
+            slowpath=metrics.LEADING_SLOWPATH.labels(name=lease).inc,
+        )
+
+    async def _lead(self, client: ApiClient, recorder: EventRecorder, user: str) -> None:
+        """One term."""
+        state = self._state
+        guards = GuardWriter(client, state, user, self._webhook_client, self._clock)
+        repairer = Repairer(client, state, self._clock)
+        auditor = Auditor(client, state, self._config, recorder, self._clock, guards, repairer)
+        guards_dirty, audit_dirty = asyncio.Event(), asyncio.Event()
+
+        def changed(kind: str, old: object, new: object) -> None:
+            audit_dirty.set()
+            if kind not in ("IPAddress", "ServiceCIDR"):
+                guards_dirty.set()
+            if self._config.repair == "on":
+                repairer.noticed(kind, old, new)
+
+        state.subscribe(changed)
+        self._auditor = auditor
+        try:
+            async with asyncio.TaskGroup() as group:
+                tasks = [
+                    group.create_task(
+                        guard_writer.run(guards, guards_dirty, self._clock, self._config.audit_period, audit_dirty.set)
+                    ),
+                    group.create_task(auditor.run(audit_dirty)),
+                    group.create_task(repairer.run()),
+                ]
+                await self._stopping.wait()
+                for task in tasks:
+                    task.cancel()
+        finally:
+            self._auditor = None
+            state.unsubscribe(changed)
+
+    def _webhook_client(self) -> WebhookClient:
+        config, bundle = self._config, self._certificates.ca_bundle
+        if config.webhook_url:
+            return WebhookClient(url=config.webhook_url.rstrip("/"), ca_bundle=bundle)
+        return WebhookClient(
+            namespace=config.namespace, name=config.webhook_service, port=_SERVICE_PORT, ca_bundle=bundle
+        )
+
+    @contextlib.asynccontextmanager
+    async def _webhooks_served(self, client: ApiClient, webhooks: Webhooks) -> AsyncIterator[None]:
+        """kopf in this event loop: it serves admission and nothing else, watches nothing and elects nobody."""
+        host, _, port = self._config.webhook_bind_address.rpartition(":")
+        registry = kopf.OperatorRegistry()
+        webhooks.register(registry)
+        settings = kopf.OperatorSettings()
+        server = WebhookServer(host.strip("[]"), int(port), self._certificates)
+        settings.admission.server = server
+        settings.admission.managed = None
+        settings.scanning.disabled = True
+        settings.posting.enabled = False
+        _login(registry, client)
+        stop = asyncio.Event()
+        operator = asyncio.create_task(
+            kopf.operator(registry=registry, settings=settings, standalone=True, clusterwide=True, stop_flag=stop)
+        )
+        try:
+            await _first(operator, server.listening)
+            self._take_back_signals()
+            self._listening = server.listening
+            operator.add_done_callback(self._webhooks_ended)
+            yield
+        finally:
+            operator.remove_done_callback(self._webhooks_ended)
+            stop.set()
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.wait({operator}, timeout=STOP_SECONDS)
+
+    def _webhooks_ended(self, operator: asyncio.Task[None]) -> None:
+        """kopf ends when its server does: better a new process than one that answers nobody."""
+        self._log.error("the webhooks are not served any more", exc_info=operator.exception())
+        self._broken = True
+        self._stopping.set()
+
+    def _take_back_signals(self) -> None:
+        """kopf has installed its own handlers: how we stop is ours to decide."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._stopping.set)
+
+    async def _until_stopped(self, work: Awaitable[None], *background: asyncio.Task[None]) -> None:
+        working = asyncio.ensure_future(work)
+        stop = asyncio.create_task(self._stopping.wait())
+        try:
+            await asyncio.wait({working, stop, *background}, return_when=asyncio.FIRST_COMPLETED)
+            if self._stopping.is_set():
+                self._log.info("stopping")
+                await asyncio.wait({working}, timeout=STOP_SECONDS)
+            for task in (working, *background):
+                if task.done():
+                    task.result()
+        finally:
+            stop.cancel()
+            working.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await working
+
+    def _not_alive(self) -> list[str]:
+        now = self._clock.now()
+        problems = health.not_alive(now, self._reflectors, ())
+        auditor = self._auditor
+        if auditor is not None and now - auditor.last_round > _ROUND_SECONDS + self._config.audit_period:
+            problems.append(f"the audit has not finished a round for {now - auditor.last_round:.0f} s")
+        return problems
+
+    def _not_ready(self) -> list[str]:
+        problems = health.not_ready(self._reflectors) if self._reflectors else ["starting"]
+        return problems or ([] if self._listening.is_set() else ["webhooks are not served yet"])
+
+
+def _metrics() -> bytes:
+    return metrics.render(of=_SHARED) + metrics.render(ipam_metrics.REGISTRY)
+
+
+def _login(registry: kopf.OperatorRegistry, client: ApiClient) -> None:
+    """kopf asks the API server what kinds there are: through a session of its own, with our credentials."""
+
+    async def login(**_: Any) -> Any:  # noqa: ANN401
+        headers = await client.credentials.headers()
+        connector = aiohttp.TCPConnector(ssl=client.credentials.tls or True)
+        session = aiohttp.ClientSession(connector=connector, headers=headers)
+        return kopf.AiohttpSession(server=client.server_url, aiohttp_session=session)
+
+    kopf.on.login(registry=registry)(login)
+
+
+async def _first(operator: asyncio.Task[None], listening: asyncio.Event) -> None:
+    """Waits until kopf serves. Raises what ended it if it does not."""
+    waiting = asyncio.create_task(listening.wait())
+    await asyncio.wait({operator, waiting}, timeout=_LISTEN_SECONDS, return_when=asyncio.FIRST_COMPLETED)
+    waiting.cancel()
+    if operator.done():
+        operator.result()
+    if not listening.is_set():
+        raise OSError("the webhooks cannot be served: is the address of --webhook-bind-address in use? (see the log)")
+
+
+def run(configuration: IPAMConfiguration) -> None:
+    """Runs on uvloop until told to stop. Raises OSError, CredentialsError, ApiError."""
+    # kopf tells of every step, and of a refusal as an error of ours: what matters of both we tell ourselves.
+    logging.getLogger("kopf").setLevel(logging.WARNING)
+    logging.getLogger("kopf.objects").setLevel(logging.CRITICAL)
+
+    async def main() -> None:
+        with scratch() as folder:
+            await App(configuration, _certificates(configuration, folder)).run()
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(main())
+
+
+def _certificates(configuration: IPAMConfiguration, folder: str) -> Certificates:
+    if configuration.webhook_self_signed:
+        service = f"{configuration.webhook_service}.{configuration.namespace}.svc"
+        return Certificates.self_signed([service, *own_names()], folder)
+    return Certificates(configuration.webhook_cert_file, configuration.webhook_key_file, configuration.webhook_ca_file)

@@ -1,0 +1,74 @@
+"""Makes the IPAddress of a live Service again when somebody has deleted it: at once, where the API server takes minutes
+in which another Service can get the address (IP-56)."""
+
+import asyncio
+from typing import Any, Final
+
+import msgspec
+
+from controllers.ipam.audit import Ref, Repair, repairs
+from controllers.ipam.audit import findings as audit_findings
+from controllers.ipam.objects import ALLOCATOR, Address, WireService, service_from_wire
+from controllers.ipam.snapshot import Snapshot
+from controllers.ipam_operator.state import State
+from controllers.runtime.api_client import ApiClient
+from controllers.runtime.clock import Clock
+from controllers.runtime.errors import AlreadyExists, ApiError, NotFound
+from controllers.telemetry import ipam_metrics
+from controllers.telemetry.logs import bind
+
+# An update that drops an address releases it a moment before it is stored (IP-5): that is no loss to mend.
+_SETTLE: Final = 0.5
+
+
+class Repairer:
+    """Carries out repairs, after a look at the Service itself: a cache may be late."""
+
+    def __init__(self, client: ApiClient, state: State, clock: Clock) -> None:
+        self._client, self._state, self._clock = client, state, clock
+        self._gone: asyncio.Queue[Address] = asyncio.Queue()
+        self._log = bind("controllers.ipam_operator.repairing")
+
+    def noticed(self, kind: str, old: Any, new: Any) -> None:  # noqa: ANN401 (a record of that kind)
+        """To be told of every change: an IPAddress that has gone is looked at."""
+        if kind == "IPAddress" and isinstance(old, Address) and new is None and old.manager == ALLOCATOR:
+            service = self._state.services.get(old.parent[2], old.parent[3])
+            if service is not None and old.name in service.addresses:
+                self._gone.put_nowait(old)
+
+    async def run(self) -> None:
+        """Mends what has gone, until cancelled."""
+        while True:
+            address = await self._gone.get()
+            await self._clock.sleep(_SETTLE)
+            service = self._state.services.get(address.parent[2], address.parent[3])
+            if service is None or self._state.addresses.get("", address.name) is not None:
+                continue
+            ref = Ref("Service", service.namespace, service.name, service.uid)
+            snapshot = Snapshot(
+                services={service.key: service},
+                service_cidrs={each.name: each for each in self._state.service_cidrs.all()},
+                ledger=self._state.ledger,
+            )
+            found = audit_findings(snapshot, self._clock.wall())
+            for repair in repairs(snapshot, found):
+                if repair.address == address.name and repair.service == ref:
+                    await self.carry_out(repair)
+
+    async def carry_out(self, repair: Repair) -> None:
+        """Creates the IPAddress, if its Service is still that one and lists it. Never raises: the next round tries."""
+        on = repair.service
+        try:
+            body = await self._client.request("GET", f"/api/v1/namespaces/{on.namespace}/services/{on.name}")
+            service = service_from_wire(msgspec.json.decode(body, type=WireService))
+            if service.uid != on.uid or service.terminating or repair.address not in service.addresses:
+                return
+            path = "/apis/networking.k8s.io/v1/ipaddresses"
+            await self._client.request("POST", path, body=msgspec.json.encode(repair.body), attempts=1)
+        except (NotFound, AlreadyExists):
+            return
+        except ApiError as error:
+            self._log.warning("IPAddress not made again", address=repair.address, error=str(error))
+            return
+        ipam_metrics.REPAIRS.labels(repair.kind).inc()
+        self._log.info("IPAddress made again", address=repair.address, service=f"{on.namespace}/{on.name}")
