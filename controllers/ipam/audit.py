@@ -137,8 +137,13 @@ def repairs(snapshot: Snapshot, found: Iterable[Finding]) -> list[Repair]:
         if each.kind != Kind.MISSING_IPADDRESS or each.value in wanted or service is None or service.terminating:
             continue
         if each.value not in snapshot.addresses and snapshot.usable.holds(each.value):
-            wanted[each.value] = Repair("recreate_ipaddress", each.object, each.value, _body(each.value, service))
+            wanted[each.value] = recreation(service, each.value)
     return list(wanted.values())
+
+
+def recreation(service: Service, address: str) -> Repair:
+    """Makes the IPAddress of a Service again."""
+    return Repair("recreate_ipaddress", _ref(service), address, _body(address, service))
 
 
 def _body(address: str, service: Service) -> dict[str, Any]:

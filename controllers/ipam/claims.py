@@ -9,7 +9,7 @@ the same request, or another for the same Service, may be given it again for as 
 ended `REQUEST_SECONDS` later (IP-8); and others respect a section of the book until they have seen it unchanged, by
 their own clock, for longer than all three together. A section that has gone before (somebody spoilt the book, or
 deleted it) is respected as long, and its owner hands out nothing that the book does not show any more. What remains is
-a replica that starts just then, and knows of nothing.
+a replica that has not looked at the book since, such as one that starts just then: it knows of nothing.
 """
 
 from collections.abc import Callable, Iterable

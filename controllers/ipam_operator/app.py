@@ -39,6 +39,7 @@ from controllers.telemetry.logs import bind
 
 STOP_SECONDS: Final = 8.0
 _LISTEN_SECONDS: Final = 20.0
+_KOPF_SECONDS: Final = 0.5
 # A round over everything, and the writes that follow; then something is stuck.
 _ROUND_SECONDS: Final = 600.0
 _SERVICE_PORT: Final = 443
@@ -228,8 +229,10 @@ class App:
         finally:
             operator.remove_done_callback(self._webhooks_ended)
             stop.set()
-            with contextlib.suppress(asyncio.CancelledError):
-                await asyncio.wait({operator}, timeout=STOP_SECONDS)
+            # kopf takes every task of this loop for its own, and waits 5 s for them: it need not.
+            await asyncio.wait({operator}, timeout=_KOPF_SECONDS)
+            operator.cancel()
+            await asyncio.wait({operator}, timeout=_KOPF_SECONDS)
 
     def _webhooks_ended(self, operator: asyncio.Task[None]) -> None:
         """kopf ends when its server does: better a new process than one that answers nobody."""

@@ -86,7 +86,7 @@ class Auditor:
             for repair in audit.repairs(snapshot, found):
                 await self._repairer.carry_out(repair)
         await self._write_reservations(snapshot, now)
-        await self._keeper.keep(snapshot, found)
+        await self._keeper.keep(snapshot)
 
     async def _findings(self, snapshot: Snapshot, now: datetime) -> list[Finding]:
         """The audit in small parts: webhooks are answered in between."""

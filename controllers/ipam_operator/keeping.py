@@ -1,6 +1,5 @@
 """What the leader keeps for others: holds on reserved addresses, reservations of sticky pools, pools' ServiceCIDRs."""
 
-from collections.abc import Iterable
 from typing import Any, Final
 
 import msgspec
@@ -8,8 +7,6 @@ import msgspec
 from api import names
 from api.v1alpha1.common import API_VERSION, GROUP
 from api.v1alpha1.service_reservation import ServiceReservation
-from controllers.ipam.audit import Finding, Kind
-from controllers.ipam.claims import REQUEST_SECONDS
 from controllers.ipam.objects import IP_FAMILY_LABEL, IPADDRESS_MANAGED_BY_LABEL, Service
 from controllers.ipam.pools import IPPool, Reservation
 from controllers.ipam.ranges import number_of
@@ -32,27 +29,26 @@ class Keeper:
         self._client, self._state = client, state
         self._log = bind("controllers.ipam_operator.keeping")
 
-    async def keep(self, snapshot: Snapshot, found: Iterable[Finding]) -> None:
+    async def keep(self, snapshot: Snapshot) -> None:
         """Brings all three up to date. Raises ApiError."""
-        await self._release_leaked(found)
+        await self._release(snapshot)
         for each in snapshot.reservations:
             if each.hold and each.in_force:
                 await self._hold(each, snapshot)
         await self._stick(snapshot)
         await self._service_cidrs(snapshot)
 
-    async def _release_leaked(self, found: Iterable[Finding]) -> None:
-        for each in found:
-            if each.kind == Kind.LEAKED_HOLD:
-                await delete(self._client, path_of(NETWORKING, "IPAddress", name=each.value), each.object.uid)
+    async def _release(self, snapshot: Snapshot) -> None:
+        """Gives up the holds that no reservation asks for any more."""
+        for each in snapshot.addresses.values():
+            if each.manager == HOLD_MANAGER and each.name not in snapshot.held and not each.terminating:
+                await delete(self._client, path_of(NETWORKING, "IPAddress", name=each.name), each.uid)
 
     async def _hold(self, reservation: Reservation, snapshot: Snapshot) -> None:
         for text in reservation.addresses:
             family, number = number_of(text)
             holdings = snapshot.holdings(family)
-            # A hold that was given up a moment ago was for a Service that is on its way.
-            handing_over = holdings.cooling(number, REQUEST_SECONDS, snapshot.monotonic)
-            if number in holdings or handing_over or not snapshot.usable.holds(text):
+            if number in holdings or self._state.handing_over(text) or not snapshot.usable.holds(text):
                 continue
             body = _hold(reservation, text, family)
             try:

@@ -6,10 +6,8 @@ from typing import Any, Final
 
 import msgspec
 
-from controllers.ipam.audit import Ref, Repair, repairs
-from controllers.ipam.audit import findings as audit_findings
+from controllers.ipam.audit import Repair, recreation
 from controllers.ipam.objects import ALLOCATOR, Address, WireService, service_from_wire
-from controllers.ipam.snapshot import Snapshot
 from controllers.ipam_operator.state import State
 from controllers.runtime.api_client import ApiClient
 from controllers.runtime.clock import Clock
@@ -42,18 +40,10 @@ class Repairer:
             address = await self._gone.get()
             await self._clock.sleep(_SETTLE)
             service = self._state.services.get(address.parent[2], address.parent[3])
-            if service is None or self._state.addresses.get("", address.name) is not None:
-                continue
-            ref = Ref("Service", service.namespace, service.name, service.uid)
-            snapshot = Snapshot(
-                services={service.key: service},
-                service_cidrs={each.name: each for each in self._state.service_cidrs.all()},
-                ledger=self._state.ledger,
-            )
-            found = audit_findings(snapshot, self._clock.wall())
-            for repair in repairs(snapshot, found):
-                if repair.address == address.name and repair.service == ref:
-                    await self.carry_out(repair)
+            lost = self._state.addresses.get("", address.name) is None
+            # The audit leaves young Services alone, whose IPAddress may not have been seen yet: this one was.
+            if service is not None and lost and self._state.world.cluster.addresses.holds(address.name):
+                await self.carry_out(recreation(service, address.name))
 
     async def carry_out(self, repair: Repair) -> None:
         """Creates the IPAddress, if its Service is still that one and lists it. Never raises: the next round tries."""

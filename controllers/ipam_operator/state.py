@@ -4,10 +4,12 @@ from collections.abc import Callable
 from typing import Any
 
 from api.ipam_config import IPAMConfiguration
+from controllers.ipam.claims import REQUEST_SECONDS
 from controllers.ipam.ledger import Ledger
 from controllers.ipam.objects import Address, Namespace, Service, ServiceCIDR
 from controllers.ipam.pools import IPPool, PortPool, by_priority
 from controllers.ipam.ranges import Span
+from controllers.ipam.snapshot import HOLD_MANAGER
 from controllers.ipam.world import World, cluster_of
 from controllers.ipam_operator.kinds import KnownIPPool, KnownPortPool, KnownReservation
 from controllers.runtime.clock import Clock
@@ -30,6 +32,7 @@ class State:
         self.reservations: Store[KnownReservation] = Store()
         self._clock = clock
         self._changed: list[Callable[[str, Any, Any], None]] = []
+        self._given_up: dict[str, float] = {}
         exempt = frozenset({*configuration.exempt_namespaces, configuration.namespace})
         self.world = World(node_ports=Span(*configuration.service_node_port_range), exempt=exempt)
         self._follow()
@@ -38,6 +41,10 @@ class State:
     def ledger(self) -> Ledger:
         """Who holds which number."""
         return self.world.ledger
+
+    def handing_over(self, address: str) -> bool:
+        """Whether a hold on it was given up a moment ago for a Service that nobody has seen yet."""
+        return self._clock.now() - self._given_up.get(address, -REQUEST_SECONDS) < REQUEST_SECONDS
 
     def subscribe(self, changed: Callable[[str, Any, Any], None]) -> None:
         """Calls `changed(kind, old, new)` from now on."""
@@ -70,9 +77,14 @@ class State:
 
     def _service_changed(self, old: Service | None, new: Service | None) -> None:
         self.ledger.service_changed(old, new, self._clock.now())
+        for text in new.addresses if new is not None else ():
+            self._given_up.pop(text, None)
 
     def _address_changed(self, old: Address | None, new: Address | None) -> None:
-        self.ledger.address_changed(old, new, self._clock.now())
+        now = self._clock.now()
+        self.ledger.address_changed(old, new, now)
+        if old is not None and new is None and old.manager == HOLD_MANAGER:
+            self._given_up[old.name] = now
 
     def _service_cidrs_changed(self, old: ServiceCIDR | None, new: ServiceCIDR | None) -> None:
         self.world.cluster = cluster_of(self.service_cidrs.all())
