@@ -60,8 +60,7 @@ def test_what_auto_refuses_is_hinted(place: World) -> None:
         assert named(place, "IPv4") == [ALL] * 4
 
     eventually(everybody)
-    events = place.api.list("Event", place.namespace, fieldSelector="involvedObject.name=web")
-    assert {each["reason"] for each in events} == {"TopologyAwareHintsEnabled"}
+    assert {each["reason"] for each in place.told("web")} == {"TopologyAwareHintsEnabled"}
     place.api.patch("Service", "web", {"metadata": {"annotations": {ADAPTIVE_MODE_ANNOTATION: None}}}, place.namespace)
 
     def nobody() -> None:

@@ -157,5 +157,12 @@ class World:
 
     def warnings(self, name: str = "web") -> dict[str, str]:
         """Events on a Service: the last message by reason."""
+        return {each["reason"]: each["message"] for each in self.told(name) if each["type"] == "Warning"}
+
+    def told(self, name: str) -> Objects:
+        """All Events on objects of this name, but those of the API server's own repair of addresses (IP-51).
+
+        That looks at a Service before it has seen its IPAddress, now and then, and says so.
+        """
         events = self.api.list("Event", self.namespace, fieldSelector=f"involvedObject.name={name}")
-        return {each["reason"]: each["message"] for each in events if each["type"] == "Warning"}
+        return [each for each in events if not each.get("reportingComponent", "").endswith("-repair-controller")]
