@@ -13,8 +13,8 @@ from rich.console import Console
 from e2e.bench import ipam as storm
 from e2e.cluster.ipam import Ipam, ip_pool
 from e2e.cluster.local import ControlPlane
-from e2e.cluster.rest import Api
-from tests.shell.ipaming import Team, condition, metric, namespaces, plane_of, refused
+from e2e.cluster.rest import Api, ApiError, path_of
+from tests.shell.ipaming import Team, address_object, condition, metric, namespaces, plane_of, refused
 from tests.shell.waiting import eventually
 
 pytestmark = pytest.mark.server
@@ -43,6 +43,8 @@ def test_killed_and_back(plane: ControlPlane) -> None:
     eventually(lambda: api.read("IPAddress", "10.96.40.8"))
     eventually(lambda: _filled(api, "shop"))
     ipam.kill()
+    eventually(lambda: _kept_by_policy(api, "10.96.40.7", "reserved for Service red/shop"))
+    eventually(lambda: _filled_by_policy(red, "shop", "10.96.40.7"))
 
     # As before: chosen by the API server, also for the team whose pool nobody serves now.
     assert blue.create("web")["clusterIP"]
@@ -78,6 +80,21 @@ def test_killed_and_back(plane: ControlPlane) -> None:
     eventually(told)
     assert red.create("again")["clusterIP"].startswith("10.96.40.")
     assert ipam.stop() == [0]
+
+
+def _kept_by_policy(api: Api, address: str, said: str) -> None:
+    """A policy is in force a moment after it is there: when the API server has compiled it."""
+    parent = {"group": "", "resource": "services", "namespace": "red", "name": "other"}
+    answer = "not refused"
+    try:
+        api.request("POST", path_of("IPAddress"), address_object(address, parent), params={"dryRun": "All"})
+    except ApiError as error:
+        answer = str(error)
+    assert said in answer
+
+
+def _filled_by_policy(team: Team, name: str, address: str) -> None:
+    assert team.create(name, dry=True)["clusterIP"] == address
 
 
 def _filled(api: Api, name: str) -> None:
