@@ -1,10 +1,8 @@
 """The composition root: the one place that builds things, and starts and stops them in order."""
 
 import asyncio
-import contextlib
 import gc
 import signal
-from collections.abc import Awaitable
 from typing import Any, Final
 
 import uvloop
@@ -17,6 +15,7 @@ from controllers.runtime.clock import SystemClock
 from controllers.runtime.credentials import Credentials
 from controllers.runtime.loop import Loop
 from controllers.runtime.pages import Pages, served
+from controllers.runtime.stopping import until_stopped
 from controllers.runtime.stores import Stores
 from controllers.runtime.watch import Reflector
 from controllers.telemetry import metrics
@@ -82,11 +81,8 @@ class App:
         background = [asyncio.create_task(recorder.run()) for recorder in workshop.recorders]
         background += [asyncio.create_task(reflector.run()) for reflector in workshop.reflectors]
         try:
-            await self._until_stopped(self._serve(workshop, client), *background)
+            await until_stopped(self._serve(workshop, client), background, self._stopping, self._patience)
         finally:
-            for task in background:
-                task.cancel()
-            await asyncio.gather(*background, return_exceptions=True)
             workshop.close()
 
     async def _serve(self, workshop: Workshop, client: ApiClient) -> None:
@@ -128,23 +124,10 @@ class App:
             self._stores.unsubscribe_all()
             metrics.forget_totals()
 
-    async def _until_stopped(self, work: Awaitable[None], *background: asyncio.Task[None]) -> None:
-        """Waits for the stop signal, and then for the work to end, but not for long; a task that dies is an error."""
-        working = asyncio.ensure_future(work)
-        stop = asyncio.create_task(self._stopping.wait())
-        try:
-            await asyncio.wait({working, stop, *background}, return_when=asyncio.FIRST_COMPLETED)
-            if self._stopping.is_set():
-                self._log.info("stopping")
-                await asyncio.wait({working}, timeout=0 if self._not_ready() else STOP_SECONDS)
-            for task in (working, *background):
-                if task.done():
-                    task.result()
-        finally:
-            stop.cancel()
-            working.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await working
+    def _patience(self) -> float:
+        """For how many seconds what is in flight is waited for, now that the stop has been asked for."""
+        self._log.info("stopping")
+        return 0.0 if self._not_ready() else STOP_SECONDS
 
     def _not_alive(self) -> list[str]:
         return health.not_alive(self._clock.now(), self._reflectors, self._loops)

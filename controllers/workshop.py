@@ -2,8 +2,6 @@
 
 import asyncio
 import contextlib
-import socket
-import uuid
 from collections.abc import AsyncIterator, Callable
 from typing import Any, Final
 
@@ -13,7 +11,7 @@ from api import names
 from api.config import Configuration
 from api.controllers import ENDPOINTS, ENDPOINTSLICE, MIRRORING, chosen
 from controllers.model.plan import Notice
-from controllers.runtime import endpoints_controller, mirroring_controller, slice_controller, watch
+from controllers.runtime import election, endpoints_controller, mirroring_controller, slice_controller, watch
 from controllers.runtime.api_client import ApiClient
 from controllers.runtime.clock import Clock
 from controllers.runtime.endpoints_controller import EndpointsController
@@ -79,21 +77,7 @@ class Workshop:
 
     def elector(self, client: ApiClient, recorder: EventRecorder) -> Elector:
         """Our part in the election of the replica that works."""
-        config = self._configuration
-        lease = config.leader_elect_resource_name
-        return Elector(
-            client,
-            self._clock,
-            namespace=config.leader_elect_resource_namespace,
-            name=lease,
-            identity=f"{socket.gethostname()}_{uuid.uuid4()}",
-            lease_seconds=config.leader_elect_lease_duration,
-            renew_seconds=config.leader_elect_renew_deadline,
-            retry_seconds=config.leader_elect_retry_period,
-            told=recorder.record,
-            led=metrics.LEADING.labels(name=lease).set,
-            slowpath=metrics.LEADING_SLOWPATH.labels(name=lease).inc,
-        )
+        return election.elector(self._configuration, client, self._clock, recorder, election.identity())
 
     def _watch(self) -> list[Reflector[Any]]:
         stores, wanted = self._stores, set(self.names)

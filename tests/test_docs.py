@@ -6,6 +6,9 @@ from functools import cache
 from pathlib import Path
 
 import pytest
+import yaml
+
+from tests.test_operations import anchors
 
 ROOT = Path(__file__).parent.parent
 DOCUMENTS = sorted((ROOT / "docs").rglob("*.md"))
@@ -75,3 +78,48 @@ def test_a_row_without_a_test_is_noticed() -> None:
     assert unproven(
         f"{head}| shown | x | `tests/test_docs.py::test_a_lie_is_noticed` |\n| told | x | `tests/a.py` |"
     ) == ["told"]
+
+
+# Documents for those who run it: with at least so many links, and so many files that they name.
+MANUALS = {"operations.md": (31, 9), "ipam.md": (16, 6)}
+
+
+@pytest.fixture(params=MANUALS)
+def manual(request: pytest.FixtureRequest) -> Path:
+    return ROOT / "docs" / str(request.param)
+
+
+def test_every_link_leads_on(manual: Path) -> None:
+    links = re.findall(r"\]\(([^)\s]+)\)", manual.read_text())
+    assert len(links) >= MANUALS[manual.name][0]
+    for link in links:
+        target, _, anchor = link.partition("#")
+        path = (manual.parent / target).resolve() if target else manual
+        assert path.exists(), link
+        assert not anchor or anchor in anchors(path), link
+
+
+def test_every_file_that_is_named_is_there(manual: Path) -> None:
+    named = set(re.findall(r"\b((?:config|tests|controllers|api)/[\w./-]*\w)", manual.read_text()))
+    assert len(named) >= MANUALS[manual.name][1]
+    assert [path for path in sorted(named) if not (ROOT / path).exists()] == []
+
+
+YAML = {
+    f"{name}-{number}": text
+    for name in MANUALS
+    for number, text in enumerate(
+        re.findall(r"^```yaml\n(.*?)^```", (ROOT / "docs" / name).read_text(), re.MULTILINE | re.DOTALL)
+    )
+}
+
+
+@pytest.mark.parametrize("text", YAML.values(), ids=YAML)
+def test_yaml_can_be_read(text: str) -> None:
+    assert yaml.safe_load(text)
+
+
+def test_lines_can_be_read(manual: Path) -> None:
+    """Tables cannot be broken, nor what is to be copied."""
+    text = re.sub(r"^```.*?^```", "", manual.read_text(), flags=re.MULTILINE | re.DOTALL)
+    assert [line for line in text.splitlines() if len(line) > 130 and not line.startswith("|")] == []

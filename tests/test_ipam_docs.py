@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from api import names
 from api.ipam_config import IPAMConfiguration
@@ -23,7 +22,7 @@ from controllers.ipam_operator.guard_writer import KINDS
 from controllers.runtime import health
 from controllers.telemetry.ipam_metrics import MOST, PHASES
 from tests.config.test_monitoring import RULES, ipam_published
-from tests.test_operations import PLACEHOLDER, ROOT, SOURCES, anchors, code, logged, rows, section, texts
+from tests.test_operations import PLACEHOLDER, ROOT, SOURCES, code, logged, rows, section, texts
 
 DOCUMENT = ROOT / "docs/ipam.md"
 TEXT = DOCUMENT.read_text()
@@ -163,30 +162,3 @@ def test_limits_are_the_programs() -> None:
     assert f"At most {MOST} pools" in section("Metrics", TEXT)
     assert f"`{STRICT_LABEL}=true`" in TEXT
     assert {"/healthz", "/livez", "/readyz"} <= set(code(section("Flags", TEXT)))
-
-
-def test_every_link_leads_on() -> None:
-    links = re.findall(r"\]\(([^)\s]+)\)", TEXT)
-    assert len(links) > 15
-    for link in links:
-        target, _, anchor = link.partition("#")
-        path = (DOCUMENT.parent / target).resolve() if target else DOCUMENT
-        assert path.exists(), link
-        assert not anchor or anchor in anchors(path), link
-
-
-def test_every_file_that_is_named_is_there() -> None:
-    named = set(re.findall(r"\b((?:config|tests|controllers|api)/[\w./-]*\w)", TEXT))
-    assert len(named) > 5
-    assert [path for path in sorted(named) if not (ROOT / path).exists()] == []
-
-
-@pytest.mark.parametrize("text", re.findall(r"^```yaml\n(.*?)^```", TEXT, re.MULTILINE | re.DOTALL))
-def test_yaml_can_be_read(text: str) -> None:
-    assert yaml.safe_load(text)
-
-
-def test_lines_can_be_read() -> None:
-    """Tables cannot be broken, nor what is to be copied."""
-    text = re.sub(r"^```.*?^```", "", TEXT, flags=re.MULTILINE | re.DOTALL)
-    assert [line for line in text.splitlines() if len(line) > 130 and not line.startswith("|")] == []

@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import yaml
 from prometheus_client.metrics import MetricWrapperBase
 from pydantic.alias_generators import to_camel
 
@@ -189,30 +188,3 @@ def test_sizes_are_the_readmes() -> None:
     assert len(figures) >= 6
     assert [figure for figure in figures if figure not in readme] == []
     assert "10,000 Pods behind 500 dual-stack Services" in readme
-
-
-def test_every_link_leads_on() -> None:
-    links = re.findall(r"\]\(([^)\s]+)\)", TEXT)
-    assert len(links) > 30
-    for link in links:
-        target, _, anchor = link.partition("#")
-        path = (DOCUMENT.parent / target).resolve() if target else DOCUMENT
-        assert path.exists(), link
-        assert not anchor or anchor in anchors(path), link
-
-
-def test_every_file_that_is_named_is_there() -> None:
-    named = set(re.findall(r"\b((?:config|tests|controllers|api)/[\w./-]*\w)", TEXT))
-    assert len(named) > 8
-    assert [path for path in sorted(named) if not (ROOT / path).exists()] == []
-
-
-@pytest.mark.parametrize("text", re.findall(r"^```yaml\n(.*?)^```", TEXT, re.MULTILINE | re.DOTALL))
-def test_yaml_can_be_read(text: str) -> None:
-    assert yaml.safe_load(text)
-
-
-def test_lines_can_be_read() -> None:
-    """Tables cannot be broken, nor what is to be copied."""
-    text = re.sub(r"^```.*?^```", "", TEXT, flags=re.MULTILINE | re.DOTALL)
-    assert [line for line in text.splitlines() if len(line) > 130 and not line.startswith("|")] == []

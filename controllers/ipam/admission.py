@@ -13,7 +13,7 @@ from msgspec import Struct
 
 from controllers.ipam.choose import RANDOM
 from controllers.ipam.needs import Needs, needs
-from controllers.ipam.objects import Namespace, Service
+from controllers.ipam.objects import KUBERNETES, Namespace, Service
 from controllers.ipam.pools import (
     CLUSTER_DEFAULT,
     DENY,
@@ -35,7 +35,6 @@ NOT_ENTITLED: Final = "NotEntitled"
 RESERVED: Final = "Reserved"
 QUOTA_EXCEEDED: Final = "QuotaExceeded"
 POOL_EXHAUSTED: Final = "PoolExhausted"
-KUBERNETES: Final = "default/kubernetes"
 # The API server frees a node port a moment after the Service that had it has gone, for all to see: seconds, at most.
 SETTLING: Final = 1.0
 

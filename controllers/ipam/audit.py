@@ -32,8 +32,9 @@ from controllers.ipam.ranges import (
     static_band,
     static_ports,
     text_of,
+    usable_span,
 )
-from controllers.ipam.snapshot import HOLD_MANAGER, Snapshot, usable_span
+from controllers.ipam.snapshot import HOLD_MANAGER, Snapshot
 
 # The server's own repair leaves younger ones alone: a request may still be under way (IP-8, IP-54).
 GRACE: Final = timedelta(seconds=60)

@@ -11,10 +11,9 @@ from typing import Final
 
 from msgspec import Struct
 
-from controllers.ipam.objects import ALLOCATOR
 from controllers.ipam.pools import IPPool, PortPool
-from controllers.ipam.ranges import NOWHERE, Addresses, Span, Spans, addresses_of, text_of
-from controllers.ipam.snapshot import Snapshot, usable_span
+from controllers.ipam.ranges import NOWHERE, Addresses, Span, Spans, addresses_of, usable_span
+from controllers.ipam.snapshot import Snapshot
 
 TOP: Final = 10
 
@@ -96,7 +95,7 @@ def _count(kind: str, spans: Spans, accepted: Spans, snapshot: Snapshot, cooldow
     waiting = [n for n in snapshot.reserved(kind) if n in spans and n not in holdings.holders]
     cooling = [n for n in _cooling(kind, snapshot, cooldown) if n in spans and n not in snapshot.reserved(kind)]
     blocked = [n for n in waiting if n in holdings.blocked]
-    left = [n for n in _left_over(kind, snapshot) if n in spans and n not in snapshot.reserved(kind)]
+    left = [n for n in snapshot.left_over.get(kind, ()) if n in spans and n not in snapshot.reserved(kind)]
     used = occupied.count(spans) - len(blocked) - len(left)
     reach = spans.overlap(accepted)
     gone = occupied.count(reach) - reach.count_within(blocked) + reach.count_within([*waiting, *cooling])
@@ -110,16 +109,6 @@ def _count(kind: str, spans: Spans, accepted: Spans, snapshot: Snapshot, cooldow
         assignable=reach.size - gone,
         reach=reach.size,
     )
-
-
-def _left_over(kind: str, snapshot: Snapshot) -> list[int]:
-    """Addresses whose Service has gone and whose IPAddress has not: for a moment, or, where the API server's repair was
-    quicker than its own cache and made one again, for a minute (IP-54). Nobody uses them, and nobody gets them yet.
-    """
-    holdings = snapshot.holdings(kind)
-    unlisted = [number for number in holdings.blocked if number not in holdings.holders] if kind else []
-    found = ((number, snapshot.addresses.get(text_of(kind, number))) for number in unlisted)
-    return [number for number, each in found if each is not None and each.manager == ALLOCATOR and each.service]
 
 
 def _cooling(kind: str, snapshot: Snapshot, cooldown: float) -> list[int]:

@@ -1,6 +1,7 @@
 """From custom resources, as users write them, to pools and reservations, as they are worked with."""
 
 from collections.abc import Iterable
+from typing import Any
 
 from api.v1alpha1 import common
 from api.v1alpha1.common import seconds
@@ -20,17 +21,7 @@ def ip_pool(resource: ServiceIPPool) -> IPPool:
     excluded = addresses_of(_spans(spec.exclude, broken))
     sticky = spec.sticky.mode == "ByName"
     return IPPool(
-        name=resource.metadata.name,
-        uid=resource.metadata.uid,
-        generation=resource.metadata.generation,
-        select=_select(spec.select),
-        priority=spec.priority,
-        exclusive=spec.exclusive,
-        enforced=spec.enforcement == "Enforce",
-        quota=spec.quota.per_namespace if spec.quota else None,
-        on_exhausted=spec.on_exhausted,
-        warn_percent=spec.thresholds.warn_percent,
-        critical_percent=spec.thresholds.critical_percent,
+        **_shared(resource),
         addresses=ranges.minus(excluded),
         strategy=spec.strategy,
         cooldown=seconds(spec.cooldown),
@@ -46,17 +37,7 @@ def port_pool(resource: ServicePortPool) -> PortPool:
     """A ServicePortPool."""
     spec = resource.spec
     return PortPool(
-        name=resource.metadata.name,
-        uid=resource.metadata.uid,
-        generation=resource.metadata.generation,
-        select=_select(spec.select),
-        priority=spec.priority,
-        exclusive=spec.exclusive,
-        enforced=spec.enforcement == "Enforce",
-        quota=spec.quota.per_namespace if spec.quota else None,
-        on_exhausted=spec.on_exhausted,
-        warn_percent=spec.thresholds.warn_percent,
-        critical_percent=spec.thresholds.critical_percent,
+        **_shared(resource),
         ports=Spans(Span(each.first, each.last) for each in spec.ranges),
         purposes=frozenset(spec.purposes),
     )
@@ -88,6 +69,24 @@ def reservation(resource: ServiceReservation) -> Reservation:
         last_bound=f"{status.last_bound:%Y-%m-%dT%H:%M:%SZ}" if status.last_bound else "",
         terminating=meta.deletion_timestamp is not None,
     )
+
+
+def _shared(resource: ServiceIPPool | ServicePortPool) -> dict[str, Any]:
+    """What `pools.Pool` has, of whichever kind."""
+    spec, meta = resource.spec, resource.metadata
+    return {
+        "name": meta.name,
+        "uid": meta.uid,
+        "generation": meta.generation,
+        "select": _select(spec.select),
+        "priority": spec.priority,
+        "exclusive": spec.exclusive,
+        "enforced": spec.enforcement == "Enforce",
+        "quota": spec.quota.per_namespace if spec.quota else None,
+        "on_exhausted": spec.on_exhausted,
+        "warn_percent": spec.thresholds.warn_percent,
+        "critical_percent": spec.thresholds.critical_percent,
+    }
 
 
 def _spans(ranges: Iterable[AddressRange], broken: list[str]) -> list[tuple[str, Span]]:

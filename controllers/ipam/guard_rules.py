@@ -10,11 +10,10 @@ from typing import Final, Protocol, Self, TypeVar
 
 from msgspec import Struct
 
-from controllers.ipam.objects import ALLOCATOR, Address, Namespace
+from controllers.ipam.objects import ALLOCATOR, KUBERNETES, Address, Namespace
 from controllers.ipam.pools import IPPool, Pool, PortPool, Reservation
-from controllers.ipam.ranges import IPV4, IPV6, NONE, NOWHERE, Addresses, Spans, number_of, shown, text_of
+from controllers.ipam.ranges import IPV4, IPV6, NONE, NOWHERE, Addresses, Spans, number_of, parsed, shown, text_of
 
-KUBERNETES: Final = "default/kubernetes"
 API_SERVER: Final = "system:apiserver"
 # How many Namespaces a message names before it counts the others.
 _NAMED: Final = 5
@@ -166,15 +165,13 @@ def kept(region: AddressRegion | PortRegion) -> str:
 
 def canonical(text: str) -> str:
     """An address in the text that IPAddress objects are named by; "" for what is none."""
-    try:
-        return text_of(*number_of(text))
-    except ValueError:
-        return ""
+    found = parsed(text)
+    return text_of(*found) if found is not None else ""
 
 
 def ranked(reservations: Iterable[Reservation]) -> list[Reservation]:
     """Those in force, the one that wins a number first: the oldest, ties by name."""
-    return sorted((e for e in reservations if e.in_force), key=lambda e: (e.created, e.namespace, e.name))
+    return sorted((e for e in reservations if e.in_force), key=lambda e: e.rank)
 
 
 def _banned(pools: Iterable[P]) -> list[P]:

@@ -18,10 +18,10 @@ from typing import Any, Final
 
 from msgspec import Struct
 
+from api import names
 from controllers.ipam import guard_cel as cel
 from controllers.ipam.guard_fill import fills
 from controllers.ipam.guard_rules import (
-    KUBERNETES,
     AddressRegion,
     Facts,
     PortRegion,
@@ -32,9 +32,9 @@ from controllers.ipam.guard_rules import (
     violation,
 )
 from controllers.ipam.guard_shards import address_parts, buckets, chunks, port_parts, stem
+from controllers.ipam.objects import KUBERNETES
 
 __all__ = [
-    "MANAGED_BY_LABEL",
     "MANAGER",
     "Facts",
     "Rules",
@@ -48,8 +48,7 @@ __all__ = [
 
 Object = dict[str, Any]
 
-MANAGED_BY_LABEL: Final = "app.kubernetes.io/managed-by"
-MANAGER: Final = "sliceplane-ipam"
+MANAGER: Final = names.IPAM_MANAGED_BY
 API_VERSION: Final = "admissionregistration.k8s.io/v1"
 
 _ADDRESS: Final = "object.metadata.name"
@@ -110,7 +109,7 @@ def unsaid(rules: Rules) -> list[str]:
 
 def metadata(name: str) -> Object:
     """Metadata of a generated object."""
-    return {"name": name, "labels": {MANAGED_BY_LABEL: MANAGER}}
+    return {"name": name, "labels": dict(names.IPAM_LABELS)}
 
 
 def _said(guards: list[Guard]) -> list[Guard]:

@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterator
 from typing import Final
 
 from controllers.ipam.objects import Address, Service
-from controllers.ipam.ranges import IPV4, Spans, number_of
+from controllers.ipam.ranges import IPV4, Spans, number_of, parsed
 
 # So many numbers are remembered after they were given back, for cool-downs and for "least recently used".
 _REMEMBERED: Final = 100_000
@@ -127,7 +127,7 @@ class Ledger:
         """An IPAddress came or went."""
         if (old is None) == (new is None):
             return
-        found = _parsed(new.name if new is not None else old.name if old is not None else "")
+        found = parsed(new.name if new is not None else old.name if old is not None else "")
         if found is None:
             return
         family, number = found
@@ -140,14 +140,7 @@ class Ledger:
         return self.ports if kind == "port" else self.of(kind)
 
 
-def _parsed(text: str) -> tuple[str, int] | None:
-    try:
-        return number_of(text)
-    except ValueError:
-        return None
-
-
 def numbers_of(service: Service) -> dict[tuple[str, int], None]:
     """Every number that a Service has, each with its kind: "IPv4", "IPv6" or "port"."""
-    found = {each: None for each in map(_parsed, service.addresses) if each is not None}
+    found = {each: None for each in map(parsed, service.addresses) if each is not None}
     return {**found, **{("port", number): None for number in service.node_ports}}

@@ -20,6 +20,8 @@ REQUIRE: Final = "RequireDualStack"
 LOCAL: Final = "Local"
 
 ALLOCATOR: Final = "ipallocator.k8s.io"
+# The API server's own Service: made by it before anything of ours runs, and never judged (IP-67).
+KUBERNETES: Final = "default/kubernetes"
 IPADDRESS_MANAGED_BY_LABEL: Final = "ipaddress.kubernetes.io/managed-by"
 IP_FAMILY_LABEL: Final = "ipaddress.kubernetes.io/ip-family"
 

@@ -18,6 +18,8 @@ from typing import Final, NamedTuple
 
 IPV4: Final = "IPv4"
 IPV6: Final = "IPv6"
+# Above this prefix length alone the API server allocates IPv6 (IP-12).
+_LEAST_IPV6_PREFIX: Final = 64
 
 
 class Span(NamedTuple):
@@ -116,11 +118,8 @@ class Addresses(NamedTuple):
 
     def holds(self, text: str) -> bool:
         """Whether this address (canonical text) is a member; what is no address is not."""
-        try:
-            family, number = number_of(text)
-        except ValueError:
-            return False
-        return number in self.of(family)
+        found = parsed(text)
+        return found is not None and found[1] in self.of(found[0])
 
     def union(self, other: "Addresses") -> "Addresses":
         """What is in either."""
@@ -149,6 +148,14 @@ def number_of(text: str) -> tuple[str, int]:
     return (IPV4 if address.version == 4 else IPV6), int(address)
 
 
+def parsed(text: str) -> tuple[str, int] | None:
+    """The same, and None for what is no address."""
+    try:
+        return number_of(text)
+    except ValueError:
+        return None
+
+
 def text_of(family: str, number: int) -> str:
     """The address in canonical text."""
     return str(IPv4Address(number) if family == IPV4 else IPv6Address(number))
@@ -169,6 +176,17 @@ def usable(text: str) -> tuple[str, Span]:
     """The addresses of a ServiceCIDR that Services can have: not the network's, nor IPv4's broadcast (IP-13)."""
     family, span = network(text)
     return family, Span(span.first + 1, span.last - (family == IPV4))
+
+
+def usable_span(cidr: str) -> list[tuple[str, Span]]:
+    """The addresses that the API server allocates from a ServiceCIDR's range: none if it can use it for nothing."""
+    try:
+        family, whole = network(cidr)
+        if family == IPV6 and whole.last - whole.first >= 1 << (128 - _LEAST_IPV6_PREFIX):
+            return []
+        return [usable(cidr)]
+    except ValueError:
+        return []
 
 
 def static_band(text: str) -> int:

@@ -8,9 +8,9 @@ from typing import Final
 
 from controllers.ipam.admission import not_entitled, shown, title
 from controllers.ipam.pools import IPPool, PortPool, Reservation
-from controllers.ipam.ranges import IPV4, IPV6, Spans, number_of
+from controllers.ipam.ranges import IPV4, IPV6, Spans
 from controllers.ipam.ranges import shown as ranges_shown
-from controllers.ipam.world import PORT, World
+from controllers.ipam.world import PORT, World, reserved_numbers
 
 # Allows what would leave Services with numbers that no pool has any more.
 FORCE_ANNOTATION: Final = "ipam.sliceplane.dev/force"
@@ -95,23 +95,12 @@ def _stranded(pool: IPPool | PortPool, kind: str, lost: Spans, world: World, *, 
 
 def reservation_objections(new: Reservation, old: Reservation | None, world: World) -> list[str]:
     """Why a ServiceReservation cannot be created or changed like this; what it had already is not asked again."""
-    held = set(_numbers(old)) if old is not None else set()
+    held = set(reserved_numbers(old)) if old is not None else set()
     found: list[str] = []
-    for kind, number in _numbers(new):
+    for kind, number in reserved_numbers(new):
         if (kind, number) not in held:
             found += _unreservable(new, kind, number, world)
     return found
-
-
-def _numbers(reservation: Reservation) -> Iterator[tuple[str, int]]:
-    for text in reservation.addresses:
-        try:
-            yield number_of(text)
-        except ValueError:
-            # The schema refuses it in its own words.
-            continue
-    for port in reservation.numbers():
-        yield PORT, port
 
 
 def _unreservable(new: Reservation, kind: str, number: int, world: World) -> Iterator[str]:

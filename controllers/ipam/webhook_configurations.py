@@ -8,6 +8,10 @@ from typing import Any, Final
 
 from msgspec import Struct
 
+from api.v1alpha1.common import GROUP, VERSION
+from api.v1alpha1.service_ip_pool import ServiceIPPool
+from api.v1alpha1.service_port_pool import ServicePortPool
+from api.v1alpha1.service_reservation import ServiceReservation
 from controllers.ipam import guard_cel as cel
 from controllers.ipam.guard_rules import Rules
 from controllers.ipam.guards import ADDRESSES, API_VERSION, MANAGER, address_hooks, elsewhere, metadata
@@ -15,9 +19,7 @@ from controllers.ipam.guards import ADDRESSES, API_VERSION, MANAGER, address_hoo
 Object = dict[str, Any]
 
 STRICT_LABEL: Final = "ipam.sliceplane.dev/strict"
-GROUP: Final = "ipam.sliceplane.dev"
-VERSION: Final = "v1alpha1"
-KINDS: Final = ("serviceippools", "serviceportpools", "servicereservations")
+KINDS: Final = (ServiceIPPool.PLURAL, ServicePortPool.PLURAL, ServiceReservation.PLURAL)
 TIMEOUT_SECONDS: Final = 2
 
 # What the mutating hook has nothing to do with (IP-67, IP-68). A spec that stays as it is needs no number.

@@ -9,8 +9,17 @@ from msgspec import Struct
 from controllers.ipam.ledger import Holdings, Ledger
 from controllers.ipam.objects import Namespace, Service, ServiceCIDR, families_of
 from controllers.ipam.pools import IPPool, PortPool, Reservation
-from controllers.ipam.ranges import NOWHERE, Addresses, Span, Spans, addresses_of, network, number_of, static_band
-from controllers.ipam.snapshot import usable_span
+from controllers.ipam.ranges import (
+    NOWHERE,
+    Addresses,
+    Span,
+    Spans,
+    addresses_of,
+    network,
+    parsed,
+    static_band,
+    usable_span,
+)
 from controllers.model.objects import Labels
 
 K = TypeVar("K")
@@ -62,16 +71,10 @@ def cluster_of(service_cidrs: Iterable[ServiceCIDR]) -> Cluster:
 Rank = tuple[str, str, str]
 
 
-def _numbers(reservation: Reservation) -> list[tuple[str, int]]:
-    found = [each for each in map(_parsed, reservation.addresses) if each is not None]
+def reserved_numbers(reservation: Reservation) -> list[tuple[str, int]]:
+    """Each number of a reservation with its kind; what is no address is left out."""
+    found = [each for each in map(parsed, reservation.addresses) if each is not None]
     return found + [(PORT, port) for port in reservation.numbers()]
-
-
-def _parsed(text: str) -> tuple[str, int] | None:
-    try:
-        return number_of(text)
-    except ValueError:
-        return None
 
 
 def _discard(index: dict[K, dict[Rank, V]], key: K, rank: Rank) -> None:
@@ -106,11 +109,11 @@ class World:
         """A reservation came, changed or went; one that is not in force counts as gone."""
         if old is not None and old.in_force:
             _discard(self._by_service, old.key, old.rank)
-            for number in _numbers(old):
+            for number in reserved_numbers(old):
                 _discard(self._reserved, number, old.rank)
         if new is not None and new.in_force:
             self._by_service.setdefault(new.key, {})[new.rank] = new
-            for number in _numbers(new):
+            for number in reserved_numbers(new):
                 self._reserved.setdefault(number, {})[new.rank] = new.key
 
     def reservation(self, key: str) -> Reservation | None:
@@ -135,7 +138,7 @@ class World:
     def held_beside(self, service: Service, kind: str, spans: Spans) -> int:
         """How many of these numbers the Service's Namespace holds, or is about to, but for what this request has."""
         namespace = service.namespace
-        own = {each for text in service.addresses if (each := _parsed(text))} | {(PORT, n) for n in service.node_ports}
+        own = {each for text in service.addresses if (each := parsed(text))} | {(PORT, n) for n in service.node_ports}
         about = [
             number
             for number, key in self.in_flight(kind, namespace)

@@ -4,9 +4,7 @@ import asyncio
 import contextlib
 import logging
 import signal
-import socket
-import uuid
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import AsyncIterator
 from typing import Any, Final
 
 import aiohttp
@@ -26,12 +24,12 @@ from controllers.ipam_operator.server import Certificates, WebhookServer, own_na
 from controllers.ipam_operator.state import State
 from controllers.ipam_operator.webhooks import Webhooks
 from controllers.model.plan import Notice
-from controllers.runtime import health, pages
+from controllers.runtime import election, health, pages
 from controllers.runtime.api_client import ApiClient
 from controllers.runtime.clock import SystemClock
 from controllers.runtime.credentials import Credentials
 from controllers.runtime.events import EventRecorder, Regarding
-from controllers.runtime.lease import Elector
+from controllers.runtime.stopping import until_stopped
 from controllers.runtime.store import Store
 from controllers.runtime.watch import Malformed, Reflector
 from controllers.telemetry import ipam_metrics, metrics
@@ -66,7 +64,7 @@ class App:
         self._auditor: Auditor | None = None
         self._listening = asyncio.Event()
         self._broken = False
-        self._identity = f"{socket.gethostname()}_{uuid.uuid4()}"
+        self._identity = election.identity()
         self._log = bind("controllers.ipam_operator.app")
 
     async def run(self) -> None:
@@ -100,12 +98,8 @@ class App:
         self._reflectors = self._watch(serving, recorder)
         background = [asyncio.create_task(each.run()) for each in self._reflectors]
         background += [asyncio.create_task(recorder.run()), asyncio.create_task(self._certificates.follow())]
-        try:
-            await self._until_stopped(self._serve_and_lead(leading, serving, electing, recorder), *background)
-        finally:
-            for task in background:
-                task.cancel()
-            await asyncio.gather(*background, return_exceptions=True)
+        work = self._serve_and_lead(leading, serving, electing, recorder)
+        await until_stopped(work, background, self._stopping, self._patience)
 
     def _watch(self, client: ApiClient, recorder: EventRecorder) -> list[Reflector[Any]]:
         state = self._state
@@ -141,26 +135,9 @@ class App:
             if not self._config.leader_elect:
                 await self._lead(leading, recorder, user)
                 return
-            elector = self._elector(electing, recorder)
+            elector = election.elector(self._config, electing, self._clock, recorder, self._identity)
             leading.may_write = elector.may_write
             await elector.run(lambda: self._lead(leading, recorder, user), self._stopping)
-
-    def _elector(self, client: ApiClient, recorder: EventRecorder) -> Elector:
-        config = self._config
-        lease = config.leader_elect_resource_name
-        return Elector(
-            client,
-            self._clock,
-            namespace=config.leader_elect_resource_namespace,
-            name=lease,
-            identity=self._identity,
-            lease_seconds=config.leader_elect_lease_duration,
-            renew_seconds=config.leader_elect_renew_deadline,
-            retry_seconds=config.leader_elect_retry_period,
-            told=recorder.record,
-            led=metrics.LEADING.labels(name=lease).set,
-            slowpath=metrics.LEADING_SLOWPATH.labels(name=lease).inc,
-        )
 
     async def _lead(self, client: ApiClient, recorder: EventRecorder, user: str) -> None:
         """One term."""
@@ -246,22 +223,9 @@ class App:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stopping.set)
 
-    async def _until_stopped(self, work: Awaitable[None], *background: asyncio.Task[None]) -> None:
-        working = asyncio.ensure_future(work)
-        stop = asyncio.create_task(self._stopping.wait())
-        try:
-            await asyncio.wait({working, stop, *background}, return_when=asyncio.FIRST_COMPLETED)
-            if self._stopping.is_set():
-                self._log.info("stopping")
-                await asyncio.wait({working}, timeout=STOP_SECONDS)
-            for task in (working, *background):
-                if task.done():
-                    task.result()
-        finally:
-            stop.cancel()
-            working.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await working
+    def _patience(self) -> float:
+        self._log.info("stopping")
+        return STOP_SECONDS
 
     def _not_alive(self) -> list[str]:
         now = self._clock.now()

@@ -4,11 +4,13 @@ from typing import Any, Final
 
 import msgspec
 
+from api import names
 from controllers.runtime.api_client import ApiClient
 from controllers.runtime.errors import NotFound
 
 APPLY_PATCH: Final = "application/apply-patch+yaml"
-FIELD_MANAGER: Final = "sliceplane-ipam"
+# What we have made.
+SELECTOR: Final = ",".join(f"{key}={value}" for key, value in names.IPAM_LABELS.items())
 
 PLURALS: Final = {
     "ValidatingAdmissionPolicy": "validatingadmissionpolicies",
@@ -57,7 +59,7 @@ async def apply(client: ApiClient, body: Object, subresource: str = "") -> Appli
     answer = await client.request(
         "PATCH",
         path + (f"/{subresource}" if subresource else ""),
-        query={"fieldManager": FIELD_MANAGER, "force": "true"},
+        query={"fieldManager": names.IPAM_MANAGED_BY, "force": "true"},
         body=msgspec.json.encode(body),
         content_type=APPLY_PATCH,
         attempts=2,

@@ -61,8 +61,7 @@ class Forecasts:
         for pool, counts in self._counts(snapshot).items():
             samples = self._samples.get(pool, {})
             new = {
-                family: forecast.sampled(samples.get(family, ()), now, count.used + count.reserved)
-                for family, count in counts.items()
+                family: forecast.sampled(samples.get(family, ()), now, count.taken) for family, count in counts.items()
             }
             if new != samples:
                 await self._write(pool, new)

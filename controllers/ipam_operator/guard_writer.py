@@ -8,13 +8,13 @@ import msgspec
 
 from controllers.ipam.conditions import Enforcement
 from controllers.ipam.guard_rules import Facts, Rules, rules
-from controllers.ipam.guards import API_VERSION, MANAGED_BY_LABEL, MANAGER, policies, unsaid
-from controllers.ipam.objects import ALLOCATOR, IPADDRESS_MANAGED_BY_LABEL
+from controllers.ipam.guards import API_VERSION, policies, unsaid
+from controllers.ipam.objects import ALLOCATOR, IP_FAMILY_LABEL, IPADDRESS_MANAGED_BY_LABEL
 from controllers.ipam.pools import Pool, banned_addresses, banned_ports
 from controllers.ipam.ranges import IPV4, IPV6, text_of
 from controllers.ipam.webhook_configurations import WebhookClient, webhooks
 from controllers.ipam.world import PORT
-from controllers.ipam_operator.applying import PLURALS, Object, apply, delete, labelled, path_of
+from controllers.ipam_operator.applying import PLURALS, SELECTOR, Object, apply, delete, labelled, path_of
 from controllers.ipam_operator.state import State
 from controllers.runtime.api_client import ApiClient
 from controllers.runtime.clock import Clock
@@ -117,7 +117,7 @@ class GuardWriter:
         """Forgets what somebody else has changed or deleted, so that it is written again; finds what is left over."""
         there: dict[tuple[str, str], int] = {}
         for kind in KINDS:
-            found = await labelled(self._client, path_of(API_VERSION, kind), f"{MANAGED_BY_LABEL}={MANAGER}")
+            found = await labelled(self._client, path_of(API_VERSION, kind), SELECTOR)
             there.update({(kind, each.metadata.name): each.metadata.generation for each in found})
         self._written = {key: known for key, known in self._written.items() if key in there and there[key] == known[1]}
         for key in there.keys() - wanted.keys():
@@ -171,7 +171,7 @@ def _forbidden(made: Rules) -> Iterator[dict[str, Any]]:
             "kind": "IPAddress",
             "metadata": {
                 "name": text_of(family, number),
-                "labels": {IPADDRESS_MANAGED_BY_LABEL: ALLOCATOR, "ipaddress.kubernetes.io/ip-family": family},
+                "labels": {IPADDRESS_MANAGED_BY_LABEL: ALLOCATOR, IP_FAMILY_LABEL: family},
             },
             "spec": {"parentRef": {"resource": "services", "namespace": _PROBE, "name": _PROBE}},
         }

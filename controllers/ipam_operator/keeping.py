@@ -11,7 +11,7 @@ from controllers.ipam.objects import IP_FAMILY_LABEL, IPADDRESS_MANAGED_BY_LABEL
 from controllers.ipam.pools import IPPool, Reservation
 from controllers.ipam.ranges import number_of
 from controllers.ipam.snapshot import HOLD_MANAGER, Snapshot
-from controllers.ipam_operator.applying import apply, delete, labelled, path_of
+from controllers.ipam_operator.applying import SELECTOR, apply, delete, labelled, path_of
 from controllers.ipam_operator.state import State
 from controllers.runtime.api_client import ApiClient
 from controllers.runtime.errors import AlreadyExists, ApiError, Invalid
@@ -104,10 +104,9 @@ class Keeper:
             if each.name.startswith(CIDR_PREFIX) and each.name not in wanted and not each.terminating
         ]
         if left:
-            selector = ",".join(f"{key}={value}" for key, value in names.IPAM_LABELS.items())
             ours = {
                 each.metadata.name
-                for each in await labelled(self._client, path_of(NETWORKING, "ServiceCIDR"), selector)
+                for each in await labelled(self._client, path_of(NETWORKING, "ServiceCIDR"), SELECTOR)
             }
             for each in left:
                 if each.name in ours:

@@ -1,8 +1,8 @@
 """The admission handlers: what the API server asks, put to the pure core, and its answer carried out."""
 
 import contextlib
-from collections.abc import Iterator, Mapping
-from typing import Any, Final, TypeVar
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Final, Protocol, TypeVar
 
 import kopf
 import msgspec
@@ -15,9 +15,10 @@ from controllers.ipam import compiled, guards, validation
 from controllers.ipam.admission import Ask, Choice, Refusal, decide, exhausted, shown
 from controllers.ipam.objects import Service, address_from_object, service_from_object
 from controllers.ipam.patching import patched
+from controllers.ipam.pools import IPPool, PortPool
 from controllers.ipam.ranges import number_of
 from controllers.ipam.snapshot import HOLD_MANAGER
-from controllers.ipam.world import PORT
+from controllers.ipam.world import PORT, World
 from controllers.ipam_operator.claimer import Claimer, ClaimError
 from controllers.ipam_operator.guard_writer import facts
 from controllers.ipam_operator.server import REVIEW, Review
@@ -28,10 +29,18 @@ from controllers.telemetry import ipam_metrics
 from controllers.telemetry.logs import bind
 
 R = TypeVar("R", bound=Resource)
+P = TypeVar("P", IPPool, PortPool)
+P_contra = TypeVar("P_contra", IPPool, PortPool, contravariant=True)
 
 FORBIDDEN: Final = 403
 ALREADY_EXISTS: Final = 409
 INVALID: Final = 422
+
+
+class _Objections(Protocol[P_contra]):
+    """What is to be said against a new or changed pool."""
+
+    def __call__(self, new: P_contra, old: P_contra | None, world: World, *, forced: bool) -> list[str]: ...
 
 
 class _Denied(Exception):
@@ -211,23 +220,20 @@ class Webhooks:
 
     async def ip_pools(self, **_: Any) -> None:  # noqa: ANN401
         """Refuses a ServiceIPPool that makes no sense beside the others."""
-        new, old = _both(ServiceIPPool)
-        forced = _forced(new or old)
-        if new is None and old is not None:
-            _refuse(validation.deletion_objections(compiled.ip_pool(old), self._world, forced=forced))
-        elif new is not None and not new.metadata.deletion_timestamp:
-            pool, before = compiled.ip_pool(new), compiled.ip_pool(old) if old is not None else None
-            _refuse(validation.ip_pool_objections(pool, before, self._world, forced=forced))
+        self._judge_pool(ServiceIPPool, compiled.ip_pool, validation.ip_pool_objections)
 
     async def port_pools(self, **_: Any) -> None:  # noqa: ANN401
         """Refuses a ServicePortPool that makes no sense beside the others."""
-        new, old = _both(ServicePortPool)
+        self._judge_pool(ServicePortPool, compiled.port_pool, validation.port_pool_objections)
+
+    def _judge_pool(self, model: type[R], compile_: Callable[[R], P], objections: "_Objections[P]") -> None:
+        new, old = _both(model)
         forced = _forced(new or old)
         if new is None and old is not None:
-            _refuse(validation.deletion_objections(compiled.port_pool(old), self._world, forced=forced))
+            _refuse(validation.deletion_objections(compile_(old), self._world, forced=forced))
         elif new is not None and not new.metadata.deletion_timestamp:
-            pool, before = compiled.port_pool(new), compiled.port_pool(old) if old is not None else None
-            _refuse(validation.port_pool_objections(pool, before, self._world, forced=forced))
+            before = compile_(old) if old is not None else None
+            _refuse(objections(compile_(new), before, self._world, forced=forced))
 
     async def reservations(self, **_: Any) -> None:  # noqa: ANN401
         """Refuses a ServiceReservation of what somebody else has."""

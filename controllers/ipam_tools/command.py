@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
+from controllers.planning.files import STDIN, manifest_options
+
 if TYPE_CHECKING:
     from controllers.ipam.ranges import Span
     from controllers.ipam_tools.facts import Facts
@@ -19,7 +21,6 @@ if TYPE_CHECKING:
 _RANGE: Final = re.compile(r"(\d{1,5})-(\d{1,5})")
 # As the CRD has it.
 _DURATION: Final = re.compile(r"([0-9]{1,5}(h|m|s|ms)){1,4}")
-_STDIN: Final = "-"
 
 
 class PortRange(click.ParamType[tuple[int, int]]):
@@ -137,18 +138,7 @@ def show_command(
     short_help="Check manifests before they are applied: collisions, entitlement, quotas.",
     epilog="Exit status: 0 no errors, 1 errors (each is shown), 2 wrong usage.",
 )
-@click.option(
-    "-f",
-    "--filename",
-    "filenames",
-    metavar="FILE|DIR|-",
-    multiple=True,
-    required=True,
-    help="Manifests in YAML or JSON; may be repeated. A directory is read with all below it, - is standard input.",
-)
-@click.option(
-    "-n", "--namespace", default="default", show_default=True, help="Namespace of the objects that do not name one."
-)
+@manifest_options
 @click.option("--offline", is_flag=True, help="Ask no cluster: the manifests are all there is.")
 @click.option(
     "--service-cidr",
@@ -184,7 +174,7 @@ def check_command(
     from controllers.ipam_tools.manifests import load
     from controllers.ipam_tools.reading import Access
 
-    if filenames.count(_STDIN) > 1:
+    if filenames.count(STDIN) > 1:
         raise click.UsageError("standard input can be read only once")
     if service_cidrs is not None and not offline:
         raise click.UsageError("--service-cidr goes with --offline: a cluster says itself what its ServiceCIDRs are")

@@ -1,7 +1,7 @@
 """Manifests from files, each with the lines that its fields are on; documents are read as by `sliceplane plan`."""
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -9,6 +9,7 @@ import click
 import yaml
 
 from controllers.ipam_tools.findings import ERROR, Finding
+from controllers.planning.files import EXTENSIONS, called, files
 from controllers.planning.reading import Problem, read
 
 try:
@@ -16,10 +17,8 @@ try:
 except ImportError:  # PyYAML was built without libyaml
     from yaml import SafeLoader as _SafeLoader  # type: ignore[assignment]
 
-STDIN: Final = "-"
 PathStep = str | int
 
-_EXTENSIONS: Final = (".json", ".yaml", ".yml")
 # Kustomize's own files may go without apiVersion and kind; they are no objects.
 _NO_OBJECTS: Final = frozenset({"kustomization.yaml", "kustomization.yml"})
 _DOCUMENT: Final = re.compile(r"(.*), document (\d+)")
@@ -69,29 +68,20 @@ def load(filenames: Iterable[str]) -> Manifests:
     """The objects of files, directories with all below them, and standard input (-)."""
     into = Manifests([], [], [])
     for name in filenames:
-        found = list(_files(name))
+        found = list(files(name))
         if not found:
-            into.problems.append(_problem(name, 0, f"no files that end in {', '.join(_EXTENSIONS)}"))
+            into.problems.append(_problem(name, 0, f"no files that end in {', '.join(EXTENSIONS)}"))
         for each in found:
-            called = "standard input" if each == STDIN else each
-            into.files.append(called)
+            shown = called(each)
+            into.files.append(shown)
             try:
                 with click.open_file(each, "rb") as file:
                     data = file.read()
             except OSError as error:
-                into.problems.append(_problem(called, 0, (error.strerror or str(error)).lower()))
+                into.problems.append(_problem(shown, 0, (error.strerror or str(error)).lower()))
                 continue
-            parse(called, data, into)
+            parse(shown, data, into)
     return into
-
-
-def _files(name: str) -> Iterator[str]:
-    """The files of a directory, sorted; anything else as it is."""
-    path = Path(name)
-    if name == STDIN or not path.is_dir():
-        yield name
-        return
-    yield from sorted(str(each) for each in path.rglob("*") if each.suffix in _EXTENSIONS and each.is_file())
 
 
 def parse(name: str, data: bytes, into: Manifests) -> None:

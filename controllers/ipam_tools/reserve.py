@@ -9,7 +9,7 @@ from msgspec import Struct
 
 from api.v1alpha1.common import API_VERSION
 from controllers.ipam.families import canonical
-from controllers.ipam.objects import Service
+from controllers.ipam.objects import KUBERNETES, Service
 from controllers.ipam.ranges import family_of
 
 Object = dict[str, Any]
@@ -110,7 +110,7 @@ def reservation(namespace: str, name: str, spec: Mapping[str, Any]) -> Object:
 
 def adoptable(service: Service) -> str:
     """Why what a Service has cannot be reserved; "" when it can."""
-    if service.key == "default/kubernetes":
+    if service.key == KUBERNETES:
         return "it is the API server's own"
     if service.terminating:
         return "it is being deleted"

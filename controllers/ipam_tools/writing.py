@@ -8,7 +8,7 @@ import click
 import msgspec
 
 from api.v1alpha1.common import API_VERSION, GROUP
-from controllers.ipam.objects import Service
+from controllers.ipam.objects import KUBERNETES, Service
 from controllers.ipam_operator import kinds
 from controllers.ipam_tools.errors import ToolError
 from controllers.ipam_tools.reading import Access, connected, listed, said
@@ -148,7 +148,7 @@ async def _each(
             yield Written(target.namespace, service, REFUSED, f'Service "{service}" not found')
             continue
         # Asked for by name it is told of; among all there are, the API server's own Service is no news.
-        if not target.names and service.key == "default/kubernetes":
+        if not target.names and service.key == KUBERNETES:
             continue
         yield await _adopted(writer, service, existing.get(service.namespace, []), keep)
 

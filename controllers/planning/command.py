@@ -1,18 +1,17 @@
 """`sliceplane plan`: the shell around `planning.py`, files in and text out."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final, Literal
 
 import click
 
 from controllers.planning import rendering
+from controllers.planning.files import EXTENSIONS, STDIN, called, files, manifest_options
 from controllers.planning.manifests import Manifests, load
 from controllers.planning.planning import Outcome, plan
 from controllers.planning.reading import Document, Problem, read
 
-_STDIN: Final = "-"
-_EXTENSIONS: Final = (".json", ".yaml", ".yml")
 _RENDER: Final[dict[str, Callable[[Outcome], str]]] = {
     "yaml": rendering.as_yaml,
     "json": rendering.as_json,
@@ -25,18 +24,7 @@ _RENDER: Final[dict[str, Callable[[Outcome], str]]] = {
     short_help="Show the EndpointSlices that manifests would lead to, without a cluster.",
     epilog="Exit status: 0 planned, 1 bad input (every error is shown), 2 wrong usage.",
 )
-@click.option(
-    "-f",
-    "--filename",
-    "filenames",
-    metavar="FILE|DIR|-",
-    multiple=True,
-    required=True,
-    help="Manifests in YAML or JSON; may be repeated. A directory is read with all below it, - is standard input.",
-)
-@click.option(
-    "-n", "--namespace", default="default", show_default=True, help="Namespace of the objects that do not name one."
-)
+@manifest_options
 @click.option(
     "--max-endpoints-per-slice",
     "max_endpoints",
@@ -61,13 +49,13 @@ def plan_command(filenames: tuple[str, ...], namespace: str, max_endpoints: int,
     stand for the ready Pods that they would have, as does a Pod without a status. Without Nodes, six sample Nodes in
     three zones are used. What the API server would fill in is filled in as on a dual-stack cluster, IPv4 first.
     """
-    if filenames.count(_STDIN) > 1:
+    if filenames.count(STDIN) > 1:
         raise click.UsageError("standard input can be read only once")
     documents, problems = _read_all(filenames)
     manifests = load(documents, namespace)
     problems += manifests.problems
     if not problems and not documents:
-        problems.append(Problem(", ".join(map(_called, filenames)), "", "no objects in it"))
+        problems.append(Problem(", ".join(map(called, filenames)), "", "no objects in it"))
     if problems:
         for problem in problems:
             click.echo(f"error: {problem}", err=True)
@@ -81,32 +69,19 @@ def _read_all(filenames: tuple[str, ...]) -> tuple[list[Document], list[Problem]
     documents: list[Document] = []
     problems: list[Problem] = []
     for name in filenames:
-        for found in _files(name):
+        for found in files(name):
             try:
                 with click.open_file(found, "rb") as file:
                     data = file.read()
             except OSError as error:
                 problems.append(Problem(found, "", (error.strerror or str(error)).lower()))
                 continue
-            got = read(_called(found), data)
+            got = read(called(found), data)
             documents += (each for each in got.found if each.content is not None)
             problems += got.problems
-        if name != _STDIN and Path(name).is_dir() and not list(_files(name)):
-            problems.append(Problem(name, "", f"no files that end in {', '.join(_EXTENSIONS)}"))
+        if name != STDIN and Path(name).is_dir() and not list(files(name)):
+            problems.append(Problem(name, "", f"no files that end in {', '.join(EXTENSIONS)}"))
     return documents, problems
-
-
-def _called(name: str) -> str:
-    return "standard input" if name == _STDIN else name
-
-
-def _files(name: str) -> Iterator[str]:
-    """The files of a directory, sorted; anything else as it is."""
-    path = Path(name)
-    if name == _STDIN or not path.is_dir():
-        yield name
-        return
-    yield from sorted(str(each) for each in path.rglob("*") if each.suffix in _EXTENSIONS and each.is_file())
 
 
 def _tell(manifests: Manifests, outcome: Outcome, pods: Literal["each", "grouped", "none"]) -> None:

@@ -11,7 +11,6 @@ import sys
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from itertools import pairwise
 from pathlib import Path
 from typing import Final
 
@@ -112,8 +111,7 @@ async def _longest(observer: Observer, seconds: float) -> float:
     """The longest time without a write from now on, for so many seconds."""
     start = time.monotonic()
     await asyncio.sleep(seconds)
-    times = [start, *(at for at in observer.written_at if at >= start), time.monotonic()]
-    return max(later - earlier for earlier, later in pairwise(times))
+    return observer.longest_gap(start)
 
 
 def _table(found: dict[str, Gaps], title: str) -> Table:

@@ -15,7 +15,6 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
-from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final
 
@@ -144,7 +143,7 @@ async def _churn(plane: ControlPlane, size: Size, seconds: float, console: Conso
                     at = time.monotonic()
                     await asyncio.sleep(_KILL_SECONDS)
                     found.kills += await asyncio.to_thread(replicas.kill_leader)
-                    found.gaps.append(_longest(observer, at))
+                    found.gaps.append(observer.longest_gap(at))
                     console.print(f"{time.monotonic() - started:5.0f} s: {found.kills} leaders killed")
                 found.changes = await load
                 await asyncio.sleep(_SETTLE_SECONDS)
@@ -153,11 +152,6 @@ async def _churn(plane: ControlPlane, size: Size, seconds: float, console: Conso
             finally:
                 await asyncio.to_thread(replicas.stop)
             return found, observer
-
-
-def _longest(observer: Observer, since: float) -> float:
-    times = [since, *(at for at in observer.written_at if at >= since), time.monotonic()]
-    return max(later - earlier for earlier, later in pairwise(times))
 
 
 def wrong(api: Api, size: Size) -> list[str]:

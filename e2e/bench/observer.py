@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import time
+from itertools import pairwise
 from typing import Final
 
 import msgspec
@@ -88,6 +89,11 @@ class Observer(Answered):
                     for line in lines.feed(chunk):
                         self._event(self._decoder.decode(line))
             self.resumed += 1
+
+    def longest_gap(self, since: float) -> float:
+        """The longest time without a write from a moment (of time.monotonic) until now, in seconds."""
+        times = [since, *(at for at in self.written_at if at >= since), time.monotonic()]
+        return max(later - earlier for earlier, later in pairwise(times))
 
     def check(self) -> None:
         """Raises what has ended the watch, if anything has: figures without it would be wrong."""
