@@ -4,7 +4,8 @@ import asyncio
 import contextlib
 import logging
 import signal
-from collections.abc import AsyncIterator
+import tempfile
+from collections.abc import AsyncIterator, Iterator
 from typing import Any, Final
 
 import aiohttp
@@ -20,7 +21,7 @@ from controllers.ipam_operator.auditor import Auditor
 from controllers.ipam_operator.claimer import Claimer
 from controllers.ipam_operator.guard_writer import GuardWriter, whoami
 from controllers.ipam_operator.repairing import Repairer
-from controllers.ipam_operator.server import Certificates, WebhookServer, own_names, scratch
+from controllers.ipam_operator.server import Certificates, WebhookServer, own_names
 from controllers.ipam_operator.state import State
 from controllers.ipam_operator.webhooks import Webhooks
 from controllers.model.plan import Notice
@@ -274,15 +275,18 @@ def run(configuration: IPAMConfiguration) -> None:
     logging.getLogger("kopf.objects").setLevel(logging.CRITICAL)
 
     async def main() -> None:
-        with scratch() as folder:
-            await App(configuration, _certificates(configuration, folder)).run()
+        with _certificates(configuration) as certificates:
+            await App(configuration, certificates).run()
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(main())
 
 
-def _certificates(configuration: IPAMConfiguration, folder: str) -> Certificates:
+@contextlib.contextmanager
+def _certificates(configuration: IPAMConfiguration) -> Iterator[Certificates]:
     if configuration.webhook_self_signed:
         service = f"{configuration.webhook_service}.{configuration.namespace}.svc"
-        return Certificates.self_signed([service, *own_names()], folder)
-    return Certificates(configuration.webhook_cert_file, configuration.webhook_key_file, configuration.webhook_ca_file)
+        with tempfile.TemporaryDirectory(prefix="sliceplane-ipam-") as folder:
+            yield Certificates.self_signed([service, *own_names()], folder)
+        return
+    yield Certificates(configuration.webhook_cert_file, configuration.webhook_key_file, configuration.webhook_ca_file)

@@ -55,7 +55,6 @@ class Auditor:
 
     async def run(self, dirty: asyncio.Event) -> None:
         """Makes rounds until cancelled."""
-        await self._forecasts.load()
         while True:
             dirty.clear()
             started = self._clock.now()

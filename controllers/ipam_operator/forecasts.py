@@ -42,20 +42,25 @@ class Forecasts:
         self._client, self._namespace = client, namespace
         self._samples: dict[str, dict[str, tuple[Sample, ...]]] = {}
         self.by_family: dict[tuple[str, str], Forecast | None] = {}
+        self._loaded = False
 
-    async def load(self) -> None:
-        """Reads what earlier leaders have written. Raises ApiError."""
+    async def _load(self) -> None:
+        """Reads what earlier leaders have written, once. Raises ApiError."""
+        if self._loaded:
+            return
         path = f"/api/v1/namespaces/{self._namespace}/configmaps"
         body = await self._client.request("GET", path, query={"labelSelector": _LABEL})
         for each in msgspec.json.decode(body, type=_List).items or ():
             pool = (each.metadata.annotations or {}).get(_LABEL, "")
             self._samples[pool] = {family: forecast.decoded(text) for family, text in (each.data or {}).items()}
+        self._loaded = True
 
     async def sampled(self, snapshot: Snapshot, now: datetime) -> dict[str, Forecast | None]:
         """The forecast of each pool, after this hour's sample; of two families the one that is full first.
 
         Raises ApiError.
         """
+        await self._load()
         found: dict[str, Forecast | None] = {}
         self.by_family = {}
         for pool, counts in self._counts(snapshot).items():

@@ -6,14 +6,12 @@ anew when a certificate changes; here the certificate is loaded into the listene
 
 import asyncio
 import base64
-import contextlib
 import datetime
 import hashlib
 import ipaddress
 import json
 import socket
 import ssl
-import tempfile
 import time
 from collections.abc import AsyncIterator, Iterable, Mapping
 from contextvars import ContextVar
@@ -151,13 +149,6 @@ class Certificates:
         self.context.load_cert_chain(*map(str, self._files[:2]))
         self.ca_bundle, self._digest = ca, digest
         return True
-
-
-@contextlib.contextmanager
-def scratch() -> Any:  # noqa: ANN401 (an iterator of one str)
-    """A folder for a certificate that is made here, gone afterwards."""
-    with tempfile.TemporaryDirectory(prefix="sliceplane-ipam-") as folder:
-        yield folder
 
 
 def _make_certificate(hosts: list[str]) -> tuple[bytes, bytes]:
