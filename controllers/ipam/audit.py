@@ -1,20 +1,17 @@
 """What is not as it should be: each finding with the object that it is about, what is wrong, and how to mend it.
 
-Pure comparison of a snapshot with the rules; `repairs` are the few that we mend ourselves, and they only ever create.
-An IPAddress of the API server's is never deleted, kept by a finalizer or denied its deletion (IP-54).
+Pure comparison of a snapshot with the rules. What of it we mend ourselves is in `repairs`.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Any, Final
+from typing import Final
 
 from msgspec import Struct
 
 from controllers.ipam.objects import (
     ALLOCATOR,
-    IP_FAMILY_LABEL,
-    IPADDRESS_MANAGED_BY_LABEL,
     REQUIRE,
     Address,
     Service,
@@ -32,6 +29,7 @@ from controllers.ipam.ranges import (
     static_band,
     static_ports,
     text_of,
+    texts,
     usable_span,
 )
 from controllers.ipam.snapshot import HOLD_MANAGER, Snapshot
@@ -62,6 +60,7 @@ class Kind(StrEnum):
     RESERVED_FOR_OTHER = "reserved_for_other"
     DUPLICATE_NODE_PORT = "duplicate_node_port"
     PORT_OUTSIDE_RANGE = "port_outside_range"
+    NETWORK_OVERLAP = "network_overlap"
 
 
 class Ref(Struct, frozen=True, order=True):
@@ -84,17 +83,6 @@ class Finding(Struct, frozen=True, kw_only=True):
     port_pools: tuple[str, ...] = ()
 
 
-class Repair(Struct, frozen=True):
-    """An IPAddress to create. Whoever does it reads the Service again first, and leaves it if that is not `uid` or does
-    not list the address any more: the delete of a Service is seen after that of its IPAddress.
-    """
-
-    kind: str
-    service: Ref
-    address: str
-    body: dict[str, Any]
-
-
 def findings(snapshot: Snapshot, now: datetime) -> list[Finding]:
     """All of them, in a stable order."""
     return ordered(found for part in parts(snapshot, now) for found in part)
@@ -112,7 +100,11 @@ def parts(snapshot: Snapshot, now: datetime) -> Iterator[list[Finding]]:
     for address in snapshot.addresses.values():
         yield list(_of_ipaddress(address, snapshot, now))
     for service_cidr in snapshot.service_cidrs.values():
-        yield [*_terminating(service_cidr, snapshot, now), *_invaded(service_cidr, snapshot)]
+        yield [
+            *_terminating(service_cidr, snapshot, now),
+            *_invaded(service_cidr, snapshot),
+            *_shared(service_cidr, snapshot),
+        ]
     yield list(_invaded_ports(snapshot))
 
 
@@ -125,46 +117,6 @@ def _of_service(service: Service, snapshot: Snapshot, now: datetime) -> list[Fin
     if service.policy == REQUIRE and len(service.families) == 2 and len(service.addresses) == 1:
         found.append(_half(service))
     return found
-
-
-def repairs(snapshot: Snapshot, found: Iterable[Finding]) -> list[Repair]:
-    """What to create: the IPAddress of each live Service that lacks its own, if the API server could have made it.
-
-    The first of several Services that list an address gets it, as with the server's repair (IP-51).
-    """
-    wanted: dict[str, Repair] = {}
-    for each in found:
-        service = snapshot.services.get(f"{each.object.namespace}/{each.object.name}")
-        if each.kind != Kind.MISSING_IPADDRESS or each.value in wanted or service is None or service.terminating:
-            continue
-        if each.value not in snapshot.addresses and snapshot.usable.holds(each.value):
-            wanted[each.value] = recreation(service, each.value)
-    return list(wanted.values())
-
-
-def recreation(service: Service, address: str) -> Repair:
-    """Makes the IPAddress of a Service again."""
-    return Repair("recreate_ipaddress", _ref(service), address, _body(address, service))
-
-
-def _body(address: str, service: Service) -> dict[str, Any]:
-    """As the API server makes it (IP-18)."""
-    return {
-        "apiVersion": "networking.k8s.io/v1",
-        "kind": "IPAddress",
-        "metadata": {
-            "name": address,
-            "labels": {IP_FAMILY_LABEL: family_of(address), IPADDRESS_MANAGED_BY_LABEL: ALLOCATOR},
-        },
-        "spec": {
-            "parentRef": {
-                "group": "",
-                "resource": "services",
-                "namespace": service.namespace,
-                "name": service.name,
-            }
-        },
-    }
 
 
 def young(created: str, now: datetime, grace: timedelta) -> bool:
@@ -231,9 +183,8 @@ def _of_object(
     others = [key for key in snapshot.ledger.holders(address) if key != service.key]
     if held is None:
         if not young(service.created, now, SEEN):
-            message = (
-                f"The IPAddress {address} is missing: another Service could be given the address. It is re-created"
-            )
+            message = f"The IPAddress {address} is missing: another Service could be given the address."
+            message = f"{message} {_next(snapshot, address)}"
             yield _on(service, Kind.MISSING_IPADDRESS, address, message, pools=pools)
     elif held.service == service.key:
         if held.manager != ALLOCATOR:
@@ -249,6 +200,13 @@ def _of_object(
     if others and rightful != service.key:
         message = f"{address} is also the address of {_listed(others)}, whose it is: {rightful}. Make this Service anew"
         yield _on(service, Kind.DUPLICATE_ADDRESS, address, message, pools=pools)
+
+
+def _next(snapshot: Snapshot, address: str) -> str:
+    """What becomes of an IPAddress that is missing; we make none in a ServiceCIDR that is not ready."""
+    if snapshot.recreates and snapshot.usable.holds(address):
+        return "It is made again at once"
+    return "The API server makes it again within 3 minutes"
 
 
 def _against_pools(service: Service, address: str, within: Sequence[IPPool], snapshot: Snapshot) -> Iterator[Finding]:
@@ -358,6 +316,19 @@ def _terminating(service_cidr: ServiceCIDR, snapshot: Snapshot, now: datetime) -
     pools = _sharing(snapshot.ip_pools, own)
     on = Ref("ServiceCIDR", "", service_cidr.name, service_cidr.uid)
     yield Finding(kind=Kind.SERVICE_CIDR_TERMINATING, object=on, value=service_cidr.name, message=message, pools=pools)
+
+
+def _shared(service_cidr: ServiceCIDR, snapshot: Snapshot) -> Iterator[Finding]:
+    """A ServiceCIDR with addresses that Pods or Nodes have: whoever calls a Service there may reach one of these."""
+    for cidr in service_cidr.cidrs:
+        for whose, part in snapshot.networks.shared(addresses_of(usable_span(cidr))):
+            message = (
+                f"{texts(part)} of {cidr} is also in a network of {whose}: either may be out of reach."
+                " Make another ServiceCIDR, and give this one up"
+            )
+            on = Ref("ServiceCIDR", "", service_cidr.name, service_cidr.uid)
+            pools = _sharing(snapshot.ip_pools, part)
+            yield Finding(kind=Kind.NETWORK_OVERLAP, object=on, value=f"{cidr} {whose}", message=message, pools=pools)
 
 
 def _sharing(pools: Iterable[IPPool], addresses: Addresses) -> tuple[str, ...]:

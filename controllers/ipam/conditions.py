@@ -7,7 +7,7 @@ from typing import Final, NamedTuple
 from controllers.ipam.audit import Finding
 from controllers.ipam.capacity import Count, own_addresses
 from controllers.ipam.pools import IPPool, Pool, PortPool
-from controllers.ipam.ranges import IPV4, IPV6, Addresses, Spans, addresses_of, network, shown
+from controllers.ipam.ranges import IPV4, IPV6, Addresses, Spans, texts
 from controllers.ipam.snapshot import Snapshot
 
 READY: Final = "Ready"
@@ -75,11 +75,6 @@ def port_pool_verdicts(
     ]
 
 
-def texts(addresses: Addresses) -> str:
-    """For people, both families."""
-    return ", ".join(shown(family, addresses.of(family)) for family in addresses.families)
-
-
 def port_texts(ports: Spans) -> str:
     """For people: `30000-30010, 30080`."""
     return ", ".join(f"{a}" if a == b else f"{a}-{b}" for a, b in ports.spans)
@@ -129,10 +124,8 @@ def _mend(said: Sequence[str]) -> str:
 
 
 def _networks(pool: IPPool, snapshot: Snapshot) -> Iterator[str]:
-    for what, cidrs in (("Pods", snapshot.pod_cidrs), ("Nodes", snapshot.node_cidrs)):
-        shared = pool.addresses.overlap(addresses_of(network(cidr) for cidr in cidrs))
-        if shared.families:
-            yield f"{texts(shared)} is also in a network of {what}"
+    for whose, part in snapshot.networks.shared(pool.addresses):
+        yield f"{texts(part)} is also in a network of {whose}"
 
 
 def _covered(pool: IPPool, snapshot: Snapshot) -> Verdict:

@@ -15,8 +15,8 @@ from controllers.ipam.ranges import Spans
 
 
 def text(value: str) -> str:
-    """A string literal."""
-    return json.dumps(value)
+    """A string literal. What is not ASCII stays as it is: JSON would escape it by surrogates, which CEL refuses."""
+    return json.dumps(value, ensure_ascii=False)
 
 
 # The parser takes no expression of more than 100,000 characters.

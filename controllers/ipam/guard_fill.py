@@ -57,7 +57,8 @@ def _wishes(rules: Rules) -> dict[str, _Wish]:
     found: dict[str, _Wish] = {}
     conditions: dict[str, dict[str, None]] = {}
     for each in ranked(rules.facts.reservations):
-        if rules.exempts(each.key):
+        # What is out of reach the API server would refuse, and with it the Service.
+        if rules.exempts(each.key) or each.phase == "Pending":
             continue
         wish = found.setdefault(each.key, _Wish({}, {}))
         needs = conditions.setdefault(each.key, {})

@@ -228,3 +228,8 @@ def shown(family: str, spans: Spans) -> str:
         else f"{text_of(family, span.first)}-{text_of(family, span.last)}"
         for span in spans.spans
     )
+
+
+def texts(addresses: Addresses) -> str:
+    """The same of both families."""
+    return ", ".join(shown(family, addresses.of(family)) for family in addresses.families)

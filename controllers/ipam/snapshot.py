@@ -8,6 +8,7 @@ from typing import Final, Generic, TypeVar
 
 from api import names
 from controllers.ipam.ledger import Holdings, Ledger
+from controllers.ipam.networks import Networks
 from controllers.ipam.objects import ALLOCATOR, KUBERNETES, Address, Namespace, Service, ServiceCIDR
 from controllers.ipam.pools import IPPool, PortPool, Reservation
 from controllers.ipam.ranges import (
@@ -30,6 +31,8 @@ P = TypeVar("P")
 # its repair would delete (IP-19, IP-52).
 HOLD_MANAGER: Final = names.IPAM_MANAGED_BY
 DEFAULT_NODE_PORTS: Final = Span(30000, 32767)
+DEFAULT_EXEMPT: Final = frozenset({"kube-system"})
+NO_NETWORKS: Final = Networks()
 
 
 class Sorted:
@@ -78,7 +81,8 @@ class Snapshot:
 
     `services` are by `namespace/name`, `addresses` by their text, `service_cidrs` and `namespaces` by name; the pools
     are in order of priority (pools.by_priority). `node_ports` is --service-node-port-range, which no API tells (IP-37).
-    `monotonic` is the ledger's clock at the moment of the snapshot. The ledger must have seen what is in the others.
+    `recreates` is whether we make an IPAddress again that a Service lacks (--repair=on). `monotonic` is the ledger's
+    clock at the moment of the snapshot. The ledger must have seen what is in the others.
     """
 
     services: Mapping[str, Service] = field(default_factory=dict)
@@ -90,9 +94,9 @@ class Snapshot:
     reservations: Sequence[Reservation] = ()
     ledger: Ledger = field(default_factory=Ledger)
     node_ports: Span = DEFAULT_NODE_PORTS
-    pod_cidrs: Sequence[str] = ()
-    node_cidrs: Sequence[str] = ()
-    own_namespace: str = ""
+    networks: Networks = NO_NETWORKS
+    exempt_namespaces: frozenset[str] = DEFAULT_EXEMPT
+    recreates: bool = False
     monotonic: float = 0.0
 
     @cached_property
@@ -236,7 +240,7 @@ class Snapshot:
 
     def exempt(self, service: Service) -> bool:
         """Whether no rule of a pool applies to it (IP-67)."""
-        return service.namespace in ("kube-system", self.own_namespace) or service.key == KUBERNETES
+        return service.namespace in self.exempt_namespaces or service.key == KUBERNETES
 
 
 def reserved_numbers(reservation: Reservation) -> Iterator[tuple[str, int]]:

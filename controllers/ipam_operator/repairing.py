@@ -6,8 +6,8 @@ from typing import Any, Final
 
 import msgspec
 
-from controllers.ipam.audit import Repair, recreation
 from controllers.ipam.objects import ALLOCATOR, Address, WireService, service_from_wire
+from controllers.ipam.repairs import Repair, recreation
 from controllers.ipam_operator.state import State
 from controllers.runtime.api_client import ApiClient
 from controllers.runtime.clock import Clock

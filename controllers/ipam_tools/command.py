@@ -4,6 +4,7 @@ import os
 import re
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 import click
@@ -59,6 +60,17 @@ def _node_ports(command: Callable[..., None]) -> Callable[..., None]:
     )(command)
 
 
+def _exempt(command: Callable[..., None]) -> Callable[..., None]:
+    return click.option(
+        "--exempt-namespaces",
+        "exempt",
+        metavar="NAMES",
+        default="kube-system",
+        show_default=True,
+        help="Namespaces that no pool concerns: the operator's flag of this name, and its --namespace.",
+    )(command)
+
+
 def _keeping(command: Callable[..., None]) -> Callable[..., None]:
     """The flags that say how numbers are kept."""
     command = click.option("--dry-run", is_flag=True, help="Have the API server check it, and write nothing.")(command)
@@ -105,6 +117,7 @@ def _read(access: "Access", node_ports: "Span") -> "Facts":
 )
 @_cluster
 @_node_ports
+@_exempt
 def show_command(
     pools: tuple[str, ...],
     output: str,
@@ -112,6 +125,7 @@ def show_command(
     kubeconfig: str | None,
     context: str | None,
     node_ports: tuple[int, int],
+    exempt: str,
 ) -> None:
     """Show pools: their ranges as bars, who holds what, which reservations there are, and who would get which number
     next.
@@ -123,7 +137,7 @@ def show_command(
     from controllers.ipam_tools.reading import Access
     from controllers.ipam_tools.views import views
 
-    facts = _read(Access(kubeconfig, context), Span(*node_ports))
+    facts = replace(_read(Access(kubeconfig, context), Span(*node_ports)), exempt=_names(exempt))
     found = show.chosen(views(facts), pools)
     if output == "text":
         coloured = show.coloured_for(os.environ, terminal=sys.stdout.isatty())
@@ -152,6 +166,7 @@ def show_command(
 @click.option("-q", "--quiet", is_flag=True, help="Leave out where numbers would come from; errors and warnings alone.")
 @_cluster
 @_node_ports
+@_exempt
 def check_command(
     filenames: tuple[str, ...],
     namespace: str,
@@ -162,6 +177,7 @@ def check_command(
     kubeconfig: str | None,
     context: str | None,
     node_ports: tuple[int, int],
+    exempt: str,
 ) -> None:
     """Check manifests of Services, pools, reservations, Namespaces and ServiceCIDRs before they are applied.
 
@@ -181,7 +197,11 @@ def check_command(
     manifests = load(filenames)
     ports = Span(*node_ports)
     facts = _offline(service_cidrs, ports) if offline else _read(Access(kubeconfig, context), ports)
-    _tell(check(manifests, facts, namespace), output, quiet)
+    _tell(check(manifests, replace(facts, exempt=_names(exempt)), namespace), output, quiet)
+
+
+def _names(text: str) -> frozenset[str]:
+    return frozenset(each.strip() for each in text.split(",") if each.strip())
 
 
 def _offline(service_cidrs: str | None, node_ports: "Span") -> "Facts":

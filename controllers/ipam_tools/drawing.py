@@ -107,7 +107,7 @@ def drawers(
             after=_ahead(pool, name, facts),
         )
         for name, namespace in facts.namespaces.items()
-        if pool.select.admits_namespace(namespace) and name != "kube-system"
+        if pool.select.admits_namespace(namespace) and name not in facts.exempt
     ]
     return tuple(sorted(found, key=lambda each: (-each.services, -each.held, each.namespace)))
 

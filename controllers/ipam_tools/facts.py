@@ -15,7 +15,7 @@ from controllers.ipam.ledger import Ledger
 from controllers.ipam.objects import Address, Namespace, Service, ServiceCIDR, families_of
 from controllers.ipam.pools import IPPool, PortPool, Reservation, by_priority
 from controllers.ipam.ranges import IPV4, IPV6, Addresses, Span, Spans
-from controllers.ipam.snapshot import DEFAULT_NODE_PORTS, Snapshot
+from controllers.ipam.snapshot import DEFAULT_EXEMPT, DEFAULT_NODE_PORTS, Snapshot
 from controllers.ipam.world import Cluster, World, cluster_of
 
 # Without any ServiceCIDR nothing can be said to be outside of them.
@@ -26,8 +26,9 @@ _EVERYTHING: Final = Addresses(Spans([Span(0, 2**32 - 1)]), Spans([Span(0, 2**12
 class Facts:
     """The objects of a cluster: `services` and `reservations` by `namespace/name`, the others by name.
 
-    `skipped` are objects that could not be understood, each with why. Nobody remembers here when a number was given
-    back: cool-downs are known to the operator alone, which counts them in the pools' statuses.
+    `exempt` are the Namespaces that no pool concerns (--exempt-namespaces). `skipped` are objects that could not be
+    understood, each with why. Nobody remembers here when a number was given back: cool-downs are known to the operator
+    alone, which counts them in the pools' statuses.
     """
 
     services: Mapping[str, Service] = field(default_factory=dict)
@@ -38,6 +39,7 @@ class Facts:
     port_pools: Mapping[str, ServicePortPool] = field(default_factory=dict)
     reservations: Mapping[str, ServiceReservation] = field(default_factory=dict)
     node_ports: Span = DEFAULT_NODE_PORTS
+    exempt: frozenset[str] = DEFAULT_EXEMPT
     skipped: tuple[str, ...] = ()
 
     @cached_property
@@ -88,6 +90,7 @@ class Facts:
             reservations=self.compiled_reservations,
             ledger=self.ledger(),
             node_ports=self.node_ports,
+            exempt_namespaces=self.exempt,
         )
 
     def world(self) -> World:
@@ -99,6 +102,7 @@ def world_of(facts: Facts, reservations: Iterable[Reservation]) -> World:
     """The world of these facts, with other reservations than theirs."""
     made = World(
         node_ports=facts.node_ports,
+        exempt=facts.exempt,
         ledger=facts.ledger(),
         cluster=facts.cluster,
         namespaces=dict(facts.namespaces),

@@ -10,9 +10,9 @@ from api.v1alpha1.service_ip_pool import AddressRange, ServiceIPPool
 from api.v1alpha1.service_port_pool import ServicePortPool
 from controllers.ipam import compiled
 from controllers.ipam.capacity import Count, ip_pool_counts, port_pool_count
-from controllers.ipam.conditions import port_texts, texts
+from controllers.ipam.conditions import port_texts
 from controllers.ipam.pools import IPPool, PortPool
-from controllers.ipam.ranges import NONE, Addresses, Span, Spans, addresses_of, static_ports, text_of
+from controllers.ipam.ranges import NONE, Addresses, Span, Spans, addresses_of, static_ports, text_of, texts
 from controllers.ipam.snapshot import Snapshot, reserved_numbers
 from controllers.ipam_tools.bars import Cell, cells
 from controllers.ipam_tools.drawing import Drawer, Next, drawers, next_of, selection

@@ -79,16 +79,22 @@ FAIL_OPEN: Final = _counter(
     "sliceplane_ipam_failopen_total", "Services that got numbers without our choice, as while no replica answered"
 )
 
+# What the leader's rounds set; nothing else has them.
+_GAUGES: Final = (
+    POOL_ADDRESSES,
+    POOL_PORTS,
+    POOL_LEVEL,
+    SERVICE_CIDR_ADDRESSES,
+    EXHAUSTION_SECONDS,
+    RESERVATIONS,
+    DRIFT,
+)
 # The forecast of each family of each pool: by (pool, family).
 Forecasts = Mapping[tuple[str, str], Forecast | None]
 
 
 def seed() -> None:
-    """Gives every series of a closed set its zero, so that the first increase is seen as one."""
-    for kind in Kind:
-        DRIFT.labels(kind.value).set(0)
-    for phase in PHASES:
-        RESERVATIONS.labels(phase).set(0)
+    """Gives every counter of a closed set its zero, so that the first increase is seen as one."""
     REPAIRS.labels("recreate_ipaddress")
     for reason in (NOT_ENTITLED, RESERVED, QUOTA_EXCEEDED, POOL_EXHAUSTED):
         ADMISSION_DECISIONS.labels("denied", reason)
@@ -96,8 +102,7 @@ def seed() -> None:
 
 def measure(snapshot: Snapshot, found: Iterable[Finding], forecasts: Forecasts, now: datetime) -> None:
     """Sets all gauges to what a snapshot and its audit say. Not while a page is being made: they are empty first."""
-    for gauge in (POOL_ADDRESSES, POOL_PORTS, POOL_LEVEL, SERVICE_CIDR_ADDRESSES, EXHAUSTION_SECONDS):
-        gauge.clear()
+    forget()
     _measure_addresses(snapshot, forecasts, now)
     for pool in snapshot.port_pools[:MOST]:
         count = capacity.port_pool_count(pool, snapshot)
@@ -110,6 +115,12 @@ def measure(snapshot: Snapshot, found: Iterable[Finding], forecasts: Forecasts, 
     kinds = Tally(each.kind for each in found)
     for kind in Kind:
         DRIFT.labels(kind.value).set(kinds[kind])
+
+
+def forget() -> None:
+    """Takes all gauges off the page: they are the leader's to tell, and a former leader's would stay as they are."""
+    for gauge in _GAUGES:
+        gauge.clear()
 
 
 def _measure_addresses(snapshot: Snapshot, forecasts: Forecasts, now: datetime) -> None:

@@ -1,6 +1,7 @@
 """config/ipam, as kustomize prints it: accepted by the API server to the letter, and by the program it runs."""
 
 import subprocess
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -94,9 +95,26 @@ def test_root_file_system_is_read_only_and_user_is_a_number(ipam: Overlay) -> No
     assert ipam.template["spec"]["securityContext"]["runAsUser"] == 65532
 
 
-def test_a_folder_can_be_made(ipam: Overlay) -> None:
-    """The program makes one at each start, and the root file system is read-only."""
-    assert "/tmp" in mounted(ipam)
+def test_nothing_is_writable_and_nothing_is_written(
+    ipam: Overlay, configuration: IPAMConfiguration, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Only --webhook-self-signed needs a folder, which an overlay that sets it has to mount."""
+
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError("Read-only file system")
+
+    monkeypatch.setattr(tempfile, "mkdtemp", refuse)
+    given: list[tuple[str, ...]] = []
+    monkeypatch.setattr(app, "Certificates", lambda *files: given.append(files))
+    assert all("secret" in volume for volume in mounted(ipam).values())
+    assert all(each.get("readOnly") for each in ipam.container["volumeMounts"])
+    with app._certificates(configuration):
+        pass
+    names = ("webhook_cert_file", "webhook_key_file", "webhook_ca_file")
+    assert given == [tuple(getattr(configuration, name) for name in names)]
+    signed = configuration.model_copy(update={"webhook_self_signed": True})
+    with pytest.raises(OSError, match="Read-only"), app._certificates(signed):
+        pass
 
 
 def mounted(overlay: Overlay) -> dict[str, Any]:

@@ -5,13 +5,15 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from controllers.ipam.audit import Finding, Kind, Ref, findings, ordered, parts, repairs
+from controllers.ipam.audit import Finding, Kind, Ref, findings, ordered, parts
+from controllers.ipam.networks import Networks
 from controllers.ipam.objects import Port, ServiceCIDR
 from controllers.ipam.pools import Reservation
 from controllers.ipam.ranges import Span
+from controllers.ipam.repairs import repairs
 from controllers.ipam.snapshot import HOLD_MANAGER, Snapshot
 from controllers.model.objects import Labels
-from tests.ipam.snapshots import DEFAULT_CIDR, NOW, address, ip_pool, port_pool, service, snapshot, team
+from tests.ipam.snapshots import DEFAULT_CIDR, NOW, address, addresses, ip_pool, port_pool, service, snapshot, team
 
 WEB = service("shop/web", "10.96.0.20")
 JUST_NOW = "2026-11-25T11:59:57Z"
@@ -149,7 +151,16 @@ CASES: list[tuple[str, Snapshot, list[tuple[str, str, str]]]] = [
     ),
     ("who is selected", snapshot([service("vip/web", "10.96.0.20")], ip_pools=[VIP]), NOTHING),
     ("IP-67: exempt", snapshot([service("kube-system/dns", "10.96.0.20")], ip_pools=[VIP]), NOTHING),
-    ("IP-67: ours", snapshot([service("ours/x", "10.96.0.20")], ip_pools=[VIP], own_namespace="ours"), NOTHING),
+    (
+        "IP-67: what --exempt-namespaces names",
+        snapshot([service("ours/x", "10.96.0.20")], ip_pools=[VIP], exempt_namespaces=frozenset({"ours"})),
+        NOTHING,
+    ),
+    (
+        "IP-67: kube-system where it is not named",
+        snapshot([service("kube-system/x", "10.96.0.20")], ip_pools=[VIP], exempt_namespaces=frozenset({"ours"})),
+        [("foreign_use", "kube-system/x", "10.96.0.20")],
+    ),
     (
         "an exclusive pool's, of a Gateway",
         snapshot([], [address("10.96.0.20", manager="me")], ip_pools=[VIP]),
@@ -202,6 +213,19 @@ CASES: list[tuple[str, Snapshot, list[tuple[str, str, str]]]] = [
         [("service_cidr_terminating", "old", "old")],
     ),
     (
+        "a ServiceCIDR that Pods and Nodes have addresses of",
+        snapshot(networks=Networks(addresses("10.96.0.128/25"), addresses("10.96.0.9/32", "10.0.0.0/24"))),
+        [
+            ("network_overlap", "kubernetes", "10.96.0.0/24 Nodes"),
+            ("network_overlap", "kubernetes", "10.96.0.0/24 Pods"),
+        ],
+    ),
+    (
+        "networks beside a ServiceCIDR",
+        snapshot(networks=Networks(addresses("10.96.1.0/24", "fd00::/64"), addresses("10.95.255.255/32"))),
+        NOTHING,
+    ),
+    (
         "a ServiceCIDR that has just begun to go",
         snapshot(cidrs=[ServiceCIDR(name="x", cidrs=("10.97.0.0/24",), terminating=True, deleted=RECENTLY)]),
         NOTHING,
@@ -226,6 +250,35 @@ def test_a_finding_names_its_object_its_pools_and_the_way_out() -> None:
     assert found.message == (
         "10.96.0.20 is in the exclusive pool vip, which does not select this Service. Make it anew"
     )
+
+
+@pytest.mark.parametrize(
+    ("recreates", "ready", "said"),
+    [
+        (True, True, "It is made again at once"),
+        (False, True, "The API server makes it again within 3 minutes"),
+        (True, False, "The API server makes it again within 3 minutes"),
+    ],
+    ids=["on", "off-or-report", "on-in-a-range-that-is-not-ready"],
+)
+def test_what_becomes_of_a_missing_ipaddress_is_told_as_it_is(recreates: bool, ready: bool, said: str) -> None:
+    """IP-56; nothing is promised that `repairs` would not do, or that is not switched on."""
+    cidr = replace(DEFAULT_CIDR, ready=ready)
+    view = snapshot([WEB], without=["10.96.0.20"], cidrs=[cidr], recreates=recreates)
+    (found,) = findings(view, NOW)
+    assert found.message == f"The IPAddress 10.96.0.20 is missing: another Service could be given the address. {said}"
+    assert ("at once" in said) is (recreates and bool(repairs(view, [found])))
+
+
+def test_an_overlap_names_the_part_whose_it_is_and_the_pools_there() -> None:
+    view = snapshot(
+        networks=Networks(pods=addresses("10.96.0.24/29", "10.244.0.0/24")),
+        ip_pools=[VIP, ip_pool("beside", "10.96.0.32/28")],
+    )
+    (found,) = findings(view, NOW)
+    assert found.object == Ref("ServiceCIDR", "", "kubernetes", "sc")
+    assert found.message.startswith("10.96.0.24-10.96.0.31 of 10.96.0.0/24 is also in a network of Pods: ")
+    assert found.pools == ("vip",)
 
 
 def test_a_terminating_service_cidr_lists_its_blockers() -> None:

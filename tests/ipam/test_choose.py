@@ -62,6 +62,23 @@ def test_law_random_walks_upward_and_around(spans: Spans, taken: set[int], start
     assert found == around[:1]
 
 
+@pytest.mark.parametrize("left", [0, 4, 5, 8, 20])
+def test_the_only_free_one_is_found_from_everywhere(left: int) -> None:
+    """Also right before the place where the search starts, and at the ends of each span."""
+    spans = Spans([Span(0, 5), Span(8, 8), Span(20, 22)])
+    for start in range(spans.size):
+        for strategy in STRATEGIES:
+            found = free(
+                spans,
+                lambda each: each != left,
+                2,
+                strategy=strategy,
+                at=start.__mod__,
+                freed=lambda each: None,
+            )
+            assert found == [left]
+
+
 def test_each_random_one_is_a_search_of_its_own() -> None:
     places = iter([3, 3, 9, 0])
     found = free(

@@ -7,11 +7,12 @@ import pytest
 from controllers.ipam.audit import Finding, Kind, Ref
 from controllers.ipam.capacity import ip_pool_counts, port_pool_count
 from controllers.ipam.conditions import Enforcement, Verdict, ip_pool_verdicts, port_pool_verdicts
+from controllers.ipam.networks import Networks
 from controllers.ipam.objects import ServiceCIDR
 from controllers.ipam.pools import IPPool, PortPool, Reservation
 from controllers.ipam.ranges import Span
 from controllers.ipam.snapshot import Snapshot
-from tests.ipam.snapshots import DEFAULT_CIDR, ip_pool, port_pool, service, snapshot, team
+from tests.ipam.snapshots import DEFAULT_CIDR, addresses, ip_pool, port_pool, service, snapshot, team
 
 PROBED = Enforcement(True, "The policies refuse what they should")
 A = ip_pool("a", "10.96.0.32-10.96.0.41")
@@ -75,12 +76,26 @@ def test_a_pool_without_faults() -> None:
             "Pods",
             A,
             [],
-            {"pod_cidrs": ["10.96.0.40/31"]},
+            {"networks": Networks(pods=addresses("10.96.0.40/31"))},
             "NetworkOverlap",
             "10.96.0.40-10.96.0.41 is also in a network",
         ),
-        ("Nodes", A, [], {"node_cidrs": ["fd00::/64", "10.96.0.0/16"]}, "NetworkOverlap", "a network of Nodes"),
-        ("other networks", A, [], {"pod_cidrs": ["10.244.0.0/16"], "node_cidrs": ["fd00::/64"]}, "NoConflict", ""),
+        (
+            "Nodes",
+            A,
+            [],
+            {"networks": Networks(nodes=addresses("fd00::1/128", "10.96.0.33/32"))},
+            "NetworkOverlap",
+            "10.96.0.33 is also in a network of Nodes",
+        ),
+        (
+            "other networks",
+            A,
+            [],
+            {"networks": Networks(addresses("10.244.0.0/16"), addresses("fd00::1/128", "10.96.0.42/32"))},
+            "NoConflict",
+            "",
+        ),
         (
             "nonsense",
             ip_pool("a", "10.96.0.32-10.96.0.41", broken=("10.96.0.9 - 10.96.0.1 is no range",)),

@@ -1,5 +1,6 @@
 """Statuses of pools: what they show, and that one without news equals the one before, after a round through JSON."""
 
+import re
 from datetime import timedelta
 from typing import Any
 
@@ -178,6 +179,25 @@ def test_gauges_are_those_of_the_snapshot_alone(line: str, there: bool) -> None:
     page = metrics.render(ipam_metrics.REGISTRY).decode()
     assert (f"\n{line}" in page) is there
     assert not there or f"\n{line}\n" in page
+
+
+def test_forgotten_gauges_are_on_no_page_and_counters_stay() -> None:
+    """A replica that no longer leads tells nothing of pools, reservations or drift, not even zeros."""
+    sure = Forecast(rate_per_day=1, exhausts_at=NOW + timedelta(hours=1), confidence="High")
+    view = cluster(WEB, without=["fd00::1"], reservations=[KEPT])
+    ipam_metrics.measure(view, findings(view, NOW), {("a", "IPv4"): sure}, NOW)
+
+    def told() -> set[str]:
+        page = metrics.render(ipam_metrics.REGISTRY).decode()
+        kinds = dict(re.findall(r"^# TYPE (\S+) (\S+)$", page, re.MULTILINE))
+        return {
+            name for name, kind in kinds.items() if kind == "gauge" and re.search(rf"^{name}[ {{]", page, re.MULTILINE)
+        }
+
+    assert len(told()) == 7
+    ipam_metrics.forget()
+    assert told() == set()
+    assert "\nsliceplane_ipam_repairs_total{" in metrics.render(ipam_metrics.REGISTRY).decode()
 
 
 @pytest.mark.parametrize(("used", "expected"), [(12, 0), (13, 1), (15, 1), (16, 3)])

@@ -10,12 +10,13 @@ from controllers.ipam_tools.check import check
 from tests.ipam_tools.builders import (
     facts,
     ip_pool,
+    manifest,
     manifests,
     run,
     told,
     wanted,
 )
-from tests.ipam_tools.check_cases import CASES, node, pool
+from tests.ipam_tools.check_cases import CASES, ENFORCED, node, pool
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -50,6 +51,26 @@ def test_offline_without_ranges_says_what_it_assumes() -> None:
     assert (ran.code, ran.out) == (0, "")
     assert "note: no ServiceCIDR is known" in ran.err
     assert ran.err.endswith("1 Service: 0 errors, 0 warnings\n")
+
+
+@pytest.mark.parametrize(
+    ("flags", "refused"),
+    [
+        ((), ["ours"]),
+        (("--exempt-namespaces=kube-system, ours",), []),
+        # As the operator has it: who names others does not name kube-system.
+        (("--exempt-namespaces=ours",), ["kube-system"]),
+        (("--exempt-namespaces=",), ["kube-system", "ours"]),
+    ],
+)
+def test_exempt_namespaces_are_the_operators(flags: tuple[str, ...], refused: list[str]) -> None:
+    """IP-67: nothing there is refused, and nothing drawn from a pool."""
+    kept = manifest("ServiceIPPool", "kept", ranges=[{"cidr": "10.96.0.32/28"}], **ENFORCED)
+    services = [wanted("a", each, clusterIP=f"10.96.0.{at}") for at, each in ((33, "kube-system"), (34, "ours"))]
+    text = yaml.safe_dump_all([kept, *services])
+    ran = run("check", "--offline", "--service-cidr=10.96.0.0/16", "-o", "json", "-f", "-", *flags, stdin=text)
+    found = [(each["namespace"], each["reason"]) for each in ran.json["findings"] if each["severity"] == "error"]
+    assert found == [(each, "NotEntitled") for each in refused]
 
 
 def test_namespaces_by_label() -> None:

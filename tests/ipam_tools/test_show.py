@@ -1,6 +1,7 @@
 """`ipam show`: figures, holders, who is next, and how it is put."""
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from controllers.ipam_tools.show import Style
 from controllers.ipam_tools.views import PoolView, views
 from tests.ipam_tools.builders import facts, ip_pool, port_pool, reservation, service
 
+ALL = ((3, "kube-system"), (4, "shop"), (5, "tools"))
 OWN = {"select": {"namespaces": ["payments"]}, "exclusive": True}
 CONDITION = {
     "type": "Ready",
@@ -252,3 +254,19 @@ def test_glyphs_for_the_terminal() -> None:
 )
 def test_colour(environment: dict[str, str], terminal: bool, expected: bool) -> None:
     assert show.coloured_for(environment, terminal=terminal) is expected
+
+
+@pytest.mark.parametrize(
+    ("exempt", "expected"),
+    [
+        ({"kube-system"}, ["shop", "tools"]),
+        ({"tools", "kube-system"}, ["shop"]),
+        (set(), ["kube-system", "shop", "tools"]),
+    ],
+)
+def test_exempt_namespaces_draw_from_no_pool(exempt: set[str], expected: list[str]) -> None:
+    """IP-67; by the operator's own flag."""
+    objects = (ip_pool("all", "10.96.0.32/28"), *(service(f"{each}/web", f"10.96.0.3{at}") for at, each in ALL))
+    known = replace(facts(*objects, namespaces=tuple(each for _, each in ALL)), exempt=frozenset(exempt))
+    (view,) = views(known)
+    assert [(each.namespace, each.services) for each in view.drawers] == [(name, 1) for name in expected]

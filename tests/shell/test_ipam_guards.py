@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from controllers.ipam import guard_cel as cel
 from controllers.ipam.guard_rules import Facts, Rules, rules, violation
 from controllers.ipam.guards import policies
 from controllers.ipam.objects import address_from_object
@@ -17,6 +18,7 @@ from e2e.cluster.fixtures import unavailable
 from e2e.cluster.local import ControlPlane
 from e2e.cluster.rest import Api, ApiError, Object
 from e2e.cluster.toolchain import BuildError
+from tests.ipam.test_guard_texts import HOSTILE
 from tests.shell.guarding import (
     ADDRESSES,
     ADMISSION,
@@ -364,6 +366,23 @@ def test_the_api_server_starts_and_repairs_with_ranges_enforced_over_live_servic
     assert "is kept by" in tried(api, address("10.96.1.34", "shop/other"))
     # A leaked address of no Service, in the range, is taken away when it is 60 s old (IP-54).
     eventually(lambda: _assert_gone(api, "10.96.1.50"), timeout=150)
+
+
+def test_hostile_texts_are_accepted_in_expressions(api: Api) -> None:
+    """One label that the API server could not read would keep all other guards from being written, too."""
+    rule = {"apiGroups": [""], "apiVersions": ["v1"], "operations": ["CREATE"], "resources": ["services"]}
+
+    def send(expression: str) -> None:
+        spec = {"matchConstraints": {"resourceRules": [rule]}, "validations": [{"expression": expression}]}
+        kind = "ValidatingAdmissionPolicy"
+        body = {"apiVersion": f"{ADMISSION.removeprefix('/apis/')}", "kind": kind, "metadata": {"name": "texts"}}
+        path = f"{ADMISSION}/validatingadmissionpolicies"
+        api.request("POST", path, {**body, "spec": spec}, params={"dryRun": "All"})
+
+    send(f"object.metadata.name in {cel.listed(HOSTILE)} || {cel.text(HOSTILE[0])} in {cel.LABELS}")
+    # As JSON has it.
+    with pytest.raises(ApiError, match="invalid unicode code point"):
+        send(f"object.metadata.name == {json.dumps('😀')}")
 
 
 def _assert_gone(api: Api, name: str) -> None:

@@ -30,6 +30,7 @@ def world() -> Iterator[World]:
     with plane_of() as plane:
         api = plane.client()
         namespaces(api, "red", "blue")
+        _node(api, "10.96.44.0/28", "10.96.44.77")
         ipam = Ipam(plane, "--repair=on")
         ipam.start(2)
         select = {"namespaces": ["red"]}
@@ -172,6 +173,16 @@ def test_a_hold_is_seen_and_handed_over(world: World) -> None:
     eventually(released)
 
 
+def _node(api: Api, pods: str, address: str) -> None:
+    """A Node whose Pods, and which itself, are where Services are."""
+    api.create(
+        {"apiVersion": "v1", "kind": "Node", "metadata": {"name": "n"}, "spec": {"podCIDR": pods, "podCIDRs": [pods]}}
+    )
+    api.patch(
+        "Node", "n", {"status": {"addresses": [{"type": "InternalIP", "address": address}]}}, subresource="status"
+    )
+
+
 def _delete_pool(api: Api, name: str) -> None:
     """As soon as it is seen to be unused."""
     eventually(lambda: api.delete("ServiceIPPool", name))
@@ -268,3 +279,42 @@ def test_status_tells_the_truth(world: World) -> None:
         assert pool["status"]["topConsumers"] == [{"namespace": "red", "count": 15}]
 
     eventually(told)
+
+
+def test_networks_of_pods_and_nodes_are_in_conflict_with_pools(world: World) -> None:
+    """With what it is allowed to read: the Nodes, which it only lists."""
+    world.api.create(ip_pool("apart", "10.96.45.0/28", select={"namespaces": ["blue"]}))
+    world.api.create(ip_pool("amid", "10.96.44.0/25", select={"namespaces": ["blue"]}))
+    try:
+
+        def told() -> None:
+            said = condition(world.api.read("ServiceIPPool", "amid"), "RangeConflict")
+            assert (said["status"], said["reason"]) == ("True", "NetworkOverlap"), said
+            assert "10.96.44.0-10.96.44.15 is also in a network of Pods" in said["message"]
+            assert "10.96.44.77 is also in a network of Nodes" in said["message"]
+            assert condition(world.api.read("ServiceIPPool", "apart"), "RangeConflict")["reason"] == "NoConflict"
+
+        eventually(told)
+        assert metric(world.ipam.replicas, "sliceplane_ipam_drift", kind="network_overlap") == 2
+    finally:
+        _delete_pool(world.api, "amid")
+        _delete_pool(world.api, "apart")
+
+
+def test_only_the_leader_tells_of_the_cluster(world: World) -> None:
+    """A replica that does not lead has no gauges; nor has one that has lost the lease and goes on."""
+
+    def telling() -> list[bool]:
+        return sorted(metric([each], "sliceplane_ipam_servicecidr_addresses") > 0 for each in world.ipam.replicas)
+
+    def one_tells() -> None:
+        assert telling() == [False, True]
+
+    def nobody_tells() -> None:
+        assert telling() == [False, False]
+
+    eventually(one_tells)
+    world.api.patch("Lease", "sliceplane-ipam", {"spec": {"holderIdentity": "thief"}}, "kube-system")
+    eventually(nobody_tells)
+    assert all(each.poll() is None for each in world.ipam.replicas)
+    eventually(one_tells)
