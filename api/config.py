@@ -6,7 +6,7 @@ The fields of `Configuration` are the one source: flags, keys of the file, help 
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Annotated, Any, Final, Literal, NamedTuple, Self
+from typing import Annotated, Any, ClassVar, Final, Literal, NamedTuple, Self
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
@@ -148,6 +148,7 @@ def flag(name: str, default: Any, text: str, *, key: str = "", **limits: Any) ->
 class Common(BaseModel):
     """What every long-running command can be told. Durations are seconds."""
 
+    rules: ClassVar[tuple[Rule, ...]] = RULES
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
     kubeconfig: str = flag(
@@ -217,7 +218,7 @@ class Common(BaseModel):
 
     @model_validator(mode="after")
     def _keeps_rules(self) -> Self:
-        broken = [rule for rule in RULES if getattr(self, rule.more) <= rule.times * getattr(self, rule.less)]
+        broken = [rule for rule in self.rules if getattr(self, rule.more) <= rule.times * getattr(self, rule.less)]
         if broken:
             told = "; ".join(rule.told(rule.more, rule.less) for rule in broken)
             values = {field: getattr(self, field) for rule in broken for field in (rule.more, rule.less)}
@@ -228,10 +229,21 @@ class Common(BaseModel):
 class Configuration(Common):
     """Everything that `sliceplane run` can be told. Durations are seconds."""
 
+    rules: ClassVar[tuple[Rule, ...]] = (*RULES, Rule("shards", 1.0, "shard"))
+
     controllers: Controllers = flag(
         "controllers",
         "*",
         "A comma-separated list of controllers to run: '*' runs all, 'foo' runs foo, '-foo' does not.",
+    )
+    shards: int = flag(
+        "shards",
+        1,
+        "How many processes, each with its own standby, share the Namespaces by a hash of their names; 1 has them all.",
+        ge=1,
+    )
+    shard: int = flag(
+        "shard", 0, "Which of the shares of --shards this process has, counted from 0; less than --shards.", ge=0
     )
     concurrent_service_endpoint_syncs: int = flag(
         "concurrent-service-endpoint-syncs",

@@ -11,18 +11,19 @@ from api import names
 from api.config import Configuration
 from api.controllers import ENDPOINTS, ENDPOINTSLICE, MIRRORING, chosen
 from controllers.model.plan import Notice
-from controllers.runtime import election, endpoints_controller, mirroring_controller, slice_controller, watch
+from controllers.runtime import election, endpoints_controller, mirroring_controller, shards, slice_controller, watch
 from controllers.runtime.api_client import ApiClient
 from controllers.runtime.clock import Clock
+from controllers.runtime.election import Election
 from controllers.runtime.endpoints_controller import EndpointsController
 from controllers.runtime.events import EventRecorder, Regarding
-from controllers.runtime.lease import Elector
 from controllers.runtime.loop import Loop
 from controllers.runtime.mirroring_controller import MirroringController
+from controllers.runtime.sharded_watch import ShardReflector
 from controllers.runtime.slice_controller import SliceController
 from controllers.runtime.stores import Stores
-from controllers.runtime.watch import Malformed, Reflector
-from controllers.runtime.writer import WRITABLE_ENDPOINTS, WRITABLE_SLICES, Writer
+from controllers.runtime.watch import Malformed, Reflector, Sink
+from controllers.runtime.writer import VERBS, WRITABLE_ENDPOINTS, WRITABLE_SLICES, Writer
 from controllers.telemetry import metrics
 from controllers.telemetry.tracing import Tracing
 
@@ -40,6 +41,8 @@ class Workshop:
     def __init__(self, configuration: Configuration, stores: Stores, client: ApiClient, clock: Clock) -> None:
         self._configuration, self._stores, self._client, self._clock = configuration, stores, client, clock
         self.names = sorted(chosen(configuration.controllers))
+        self._shard = shards.chosen(configuration.shard, configuration.shards)
+        metrics.SHARDS.labels(shard=str(configuration.shard)).set(configuration.shards)
         self._recorders = {name: EventRecorder(client, clock, _COMPONENTS[name]) for name in self.names}
         self.reflectors = self._watch()
         endpoint, rate = configuration.tracing_endpoint, configuration.tracing_sampling_rate_per_million
@@ -75,9 +78,12 @@ class Workshop:
             running.cancel()
             await asyncio.gather(running, return_exceptions=True)
 
-    def elector(self, client: ApiClient, recorder: EventRecorder) -> Elector:
-        """Our part in the election of the replica that works."""
-        return election.elector(self._configuration, client, self._clock, recorder, election.identity())
+    def elector(self, client: ApiClient, recorder: EventRecorder) -> Election:
+        """Our part in the election of the replica that works, on all Namespaces or on those of our shard."""
+        config, own = self._configuration, election.identity()
+        if self._shard is None:
+            return election.elector(config, client, self._clock, recorder, own)
+        return election.shard_elector(config, client, self._clock, recorder, own, self._shard)
 
     def _watch(self) -> list[Reflector[Any]]:
         stores, wanted = self._stores, set(self.names)
@@ -92,8 +98,13 @@ class Workshop:
         for kind, store, readers in kinds:
             if readers & wanted:
                 metrics.STORED.labels(kind=kind.name).set_function(store.__len__)
-                reflectors.append(Reflector(self._client, kind, store, self._clock, self._malformed))
+                reflectors.append(self._reflector(kind, store))
         return reflectors
+
+    def _reflector(self, kind: watch.Kind[Any], store: Sink[Any]) -> Reflector[Any]:
+        if self._shard is None or kind is watch.NODES:
+            return Reflector(self._client, kind, store, self._clock, self._malformed)
+        return ShardReflector(self._client, kind, store, self._clock, self._malformed, self._shard.has)
 
     def _malformed(self, found: Malformed) -> None:
         about = Regarding(found.kind, found.namespace, found.name, found.uid, _VERSIONS.get(found.kind, "v1"))
@@ -149,4 +160,5 @@ class Workshop:
 
 def _counting(counter: Counter) -> Callable[[str], None]:
     """Counts writes by their verb."""
-    return lambda verb: counter.labels(operation=verb).inc()
+    of_verb = {verb: counter.labels(operation=verb) for verb in VERBS}
+    return lambda verb: of_verb[verb].inc()

@@ -66,7 +66,7 @@ def pod(number: int = 0, **changes: Any) -> Pod:
         labels=Labels(app="s"),
         node_name="node-1",
         phase="Running",
-        has_ip=True,
+        first_family="IPv4",
         ipv4=(f"10.0.{number // 200}.{number % 200 + 1}",),
         ready=True,
         ready_since=CREATED,

@@ -43,7 +43,7 @@ def family_of(service: Service, pod: Pod) -> str:
         return service.ip_families[0]
     if service.cluster_ip and service.cluster_ip != "None":
         return "IPv6" if is_ipv6(service.cluster_ip) else "IPv4"
-    return "IPv6" if pod.ipv6_first else "IPv4"
+    return pod.first_family or "IPv4"
 
 
 def desired(service: Service, pods: Iterable[Pod]) -> tuple[EndpointSubset, ...]:

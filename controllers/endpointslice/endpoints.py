@@ -29,11 +29,8 @@ class LeftOut(NamedTuple):
     family: str = ""
 
 
-class Candidate(NamedTuple):
-    """A Pod that may be published in some family, and the port group that it belongs to there."""
-
-    pod: Pod
-    group: Group
+# A Pod that may be published in some family, and the port group that it belongs to there; plain, for there are many.
+Candidate = tuple[Pod, Group]
 
 
 class Selected(NamedTuple):
@@ -56,7 +53,7 @@ def select(service: Service, pods: Iterable[Pod]) -> Selected:
     for pod in pods:
         reason = membership.left_out(pod)
         if reason is None:
-            candidates.append(Candidate(pod, resolver.group(pod)))
+            candidates.append((pod, resolver.group(pod)))
         else:
             left_out.append(LeftOut(pod, reason))
     return Selected(candidates, left_out)

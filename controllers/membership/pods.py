@@ -16,7 +16,7 @@ def left_out(pod: Pod) -> Reason | None:
     """
     if pod.phase in _FINISHED:
         return Reason.POD_FINISHED
-    if not pod.has_ip:
+    if not pod.first_family:
         return Reason.POD_NO_IP
     return None
 
@@ -25,7 +25,7 @@ def left_out_of_family(pod: Pod, node: Node | None, service: Service, family: st
     """Why a Pod that may be an endpoint is none of this family, "IPv4" or "IPv6" (ES-38 ... ES-40)."""
     if node is None and not service.publish_not_ready:
         return Reason.NODE_NOT_FOUND
-    return _without_address(pod, family)
+    return None if addresses(pod, family) else _without_address(pod, family)
 
 
 def left_out_of_endpoints(pod: Pod, service: Service, family: str) -> Reason | None:
@@ -35,12 +35,10 @@ def left_out_of_endpoints(pod: Pod, service: Service, family: str) -> Reason | N
     """
     if pod.terminating and not service.publish_not_ready:
         return Reason.POD_TERMINATING
-    return _without_address(pod, family)
+    return None if addresses(pod, family) else _without_address(pod, family)
 
 
-def _without_address(pod: Pod, family: str) -> Reason | None:
-    if addresses(pod, family):
-        return None
+def _without_address(pod: Pod, family: str) -> Reason:
     refused = any((":" in text) is (family == "IPv6") for text in pod.refused_ips)
     return Reason.POD_ADDRESS_REFUSED if refused else Reason.POD_NO_ADDRESS_OF_FAMILY
 

@@ -7,6 +7,9 @@ from typing import Final, NamedTuple
 # Leading zeros are read as decimal (ES-44).
 _DOTTED: Final = re.compile(r"0*(\d{1,3})\.0*(\d{1,3})\.0*(\d{1,3})\.0*(\d{1,3})", re.ASCII)
 _CANONICAL_IPV4: Final = re.compile(r"(?:(?:25[0-5]|2[0-4]\d|1\d\d|[1-9]?\d)(?:\.(?!\Z)|\Z)){4}", re.ASCII)
+# IPv6 whose groups are not 0 but where `::` stands for them: canonical, if that stands for two or more.
+_GROUP: Final = "[1-9a-f][0-9a-f]{0,3}"
+_PLAIN_IPV6: Final = re.compile(rf"{_GROUP}(?::{_GROUP})*(::{_GROUP}(?::{_GROUP})*)?", re.ASCII)
 # Unspecified, loopback, link-local, link-local multicast; on canonical text.
 _REFUSED: Final = re.compile(r"0\.0\.0\.0\Z|127\.|169\.254\.|224\.0\.0\.|::1?\Z|fe[89ab][0-9a-f]:|ff[0-9a-f]2:")
 
@@ -37,6 +40,9 @@ def canonical(text: str) -> str | None:
     """
     if ":" not in text:
         return _ipv4(text)
+    plain = _PLAIN_IPV6.fullmatch(text)
+    if plain is not None and (text.count(":") <= 6 if plain[1] else text.count(":") == 7):
+        return text
     if "." in text:
         head, _, tail = text.rpartition(":")
         text = f"{head}:{_ipv4(tail)}"

@@ -33,5 +33,6 @@ def equal_beyond_identity(one: Endpoint, other: Endpoint) -> bool:
         one.conditions == other.conditions
         and one.node_name == other.node_name
         and one.zone == other.zone
-        and _same_target(one.target_ref, other.target_ref)
+        # Compared as a whole first: that is one step, and what differs is rarely what does not count.
+        and (one.target_ref == other.target_ref or _same_target(one.target_ref, other.target_ref))
     )

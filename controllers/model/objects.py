@@ -43,9 +43,9 @@ class Pod(Struct, frozen=True, gc=False, kw_only=True):
     """What decides whether and how a Pod becomes an endpoint.
 
     `ipv4` and `ipv6` are canonical and sorted as strings (ES-39); `refused_ips` are those of `status.podIPs` that no
-    slice may hold; `ipv6_first` tells the family of `status.podIP`. `ports` are the named ports in the order in which a
-    Service's target port is looked up (ES-49). `ready_since` is the Ready condition's lastTransitionTime (RFC 3339,
-    UTC, whole seconds), or "".
+    slice may hold; `first_family` is that of `status.podIP`, "" when the Pod has no address at all. `ports` are the
+    named ports in the order in which a Service's target port is looked up (ES-49). `ready_since` is the Ready
+    condition's lastTransitionTime (RFC 3339, UTC, whole seconds), or "".
     """
 
     namespace: str
@@ -57,11 +57,10 @@ class Pod(Struct, frozen=True, gc=False, kw_only=True):
     subdomain: str = ""
     ports: tuple[ContainerPort, ...] = ()
     phase: str = ""
-    has_ip: bool = False
+    first_family: str = ""
     ipv4: tuple[str, ...] = ()
     ipv6: tuple[str, ...] = ()
     refused_ips: tuple[str, ...] = ()
-    ipv6_first: bool = False
     ready: bool = False
     ready_since: str = ""
     terminating: bool = False

@@ -9,11 +9,13 @@ from typing import Final, Generic, TypeVar
 
 import msgspec
 from msgspec import Raw, Struct
+from msgspec.structs import replace
 
 from api import names
 from controllers.model import addresses
 from controllers.model.objects import (
     NO_LABELS,
+    Conditions,
     ContainerPort,
     Endpoint,
     EndpointAddress,
@@ -205,6 +207,8 @@ def _named_ports(text: bytes) -> tuple[ContainerPort, ...]:
 _shared_labels: Final = _Shared(_labels)
 _shared_ports: Final = _Shared(_named_ports)
 _strings: Final = _Strings()
+# Of these there are 27.
+_conditions: Final[dict[Conditions, Conditions]] = {}
 
 
 def _pod_ports(spec: _PodSpec) -> tuple[ContainerPort, ...]:
@@ -214,6 +218,12 @@ def _pod_ports(spec: _PodSpec) -> tuple[ContainerPort, ...]:
     if len(containers) == 1 and not sidecars:
         return _shared_ports(containers[0].ports)
     return tuple(port for container in (*containers, *sidecars) for port in _shared_ports(container.ports))
+
+
+def _first_family(pod_ip: str, texts: tuple[str, ...]) -> str:
+    if ":" in pod_ip and addresses.is_ipv6(pod_ip):
+        return "IPv6"
+    return "IPv4" if pod_ip or texts else ""
 
 
 def pod_from_wire(wire: WirePod) -> Pod:
@@ -229,7 +239,6 @@ def pod_from_wire(wire: WirePod) -> Pod:
             break
     texts = tuple(item.ip for item in status.pod_ips or () if item.ip is not None)
     ips = addresses.by_family(texts)
-    first = status.pod_ip or ""
     return Pod(
         namespace=_strings[meta.namespace],
         name=meta.name,
@@ -240,11 +249,10 @@ def pod_from_wire(wire: WirePod) -> Pod:
         subdomain=_strings[spec.subdomain or ""],
         ports=_pod_ports(spec),
         phase=_strings[status.phase or ""],
-        has_ip=bool(status.pod_ip or texts),
+        first_family=_first_family(status.pod_ip or "", texts),
         ipv4=ips.ipv4,
         ipv6=ips.ipv6,
         refused_ips=ips.refused,
-        ipv6_first=":" in first and addresses.is_ipv6(first),
         ready=ready,
         ready_since=_strings[ready_since],
         terminating=meta.deletion_timestamp is not None,
@@ -334,8 +342,22 @@ def slice_from_wire(wire: WireSlice) -> EndpointSlice:
     return EndpointSlice(
         metadata=wire.metadata,
         address_type=wire.address_type,
-        endpoints=wire.endpoints or (),
+        endpoints=tuple(map(_sharing, wire.endpoints or ())),
         ports=wire.ports or (),
+    )
+
+
+def _sharing(endpoint: Endpoint) -> Endpoint:
+    """The same endpoint; what others have as well is one object with theirs: more than half of what it takes."""
+    target, node, zone, conditions = endpoint.target_ref, endpoint.node_name, endpoint.zone, endpoint.conditions
+    if target is not None:
+        target = replace(target, kind=_strings[target.kind], namespace=_strings[target.namespace])
+    return replace(
+        endpoint,
+        conditions=_conditions.setdefault(conditions, conditions),
+        target_ref=target,
+        node_name=None if node is None else _strings[node],
+        zone=None if zone is None else _strings[zone],
     )
 
 

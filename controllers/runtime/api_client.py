@@ -6,14 +6,16 @@ under a name of our own choice.
 """
 
 import asyncio
+import functools
 import re
 from collections.abc import AsyncGenerator, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from typing import Final
 from urllib.parse import urlsplit
 
 import aiohttp
+from prometheus_client import Counter
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
 from controllers.runtime.clock import Clock
@@ -36,7 +38,8 @@ MERGE_PATCH: Final = "application/merge-patch+json"
 METADATA_ONLY: Final = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
 
 _TRANSIENT: Final = (Throttled, ServerError, Unreachable)
-_REQUEST_SECONDS: Final = 30.0
+_ANSWER: Final = aiohttp.ClientTimeout(total=30.0, sock_connect=10.0)
+_BROKEN: Final = (aiohttp.ClientError, TimeoutError, OSError)
 _LONGEST_RETRY_AFTER: Final = 30.0
 _RELOAD_SECONDS: Final = 5.0
 # RFC 7234: a code, an agent, and the text in quotes.
@@ -97,7 +100,7 @@ class ApiClient:
         self._reloading = asyncio.Lock()
         self._reloaded = -_RELOAD_SECONDS
         self._warned: set[str] = set()
-        self._host = ""
+        self._requests: Callable[[str, str], Counter]
         self._log = bind("controllers.runtime.api_client")
 
     @property
@@ -112,9 +115,13 @@ class ApiClient:
 
     async def __aenter__(self) -> "ApiClient":
         await self._credentials.load()
-        self._host = urlsplit(self._credentials.server).netloc
+        host = urlsplit(self._credentials.server).netloc
+        self._requests = functools.cache(lambda code, method: metrics.REST_CLIENT_REQUESTS.labels(code, host, method))
         self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=0, ttl_dns_cache=30), headers=self._headers, auto_decompress=True
+            connector=aiohttp.TCPConnector(limit=0, ttl_dns_cache=30),
+            headers=self._headers,
+            cookie_jar=aiohttp.DummyCookieJar(),
+            auto_decompress=True,
         )
         return self
 
@@ -161,30 +168,51 @@ class ApiClient:
         if self._limiter is not None:
             await self._limiter.wait()
         try:
-            async with self._send(request, total=_REQUEST_SECONDS) as response:
-                return await response.read()
+            return await self._exchange(request)
         except Unauthorized:
             await self._reload()
-        async with self._send(request, total=_REQUEST_SECONDS) as response:
-            return await response.read()
+        return await self._exchange(request)
+
+    async def _exchange(self, request: _Request) -> bytes:
+        """One attempt of a request whose answer is read as a whole."""
+        asked = await self._asked(request, "gzip", _ANSWER)
+        counted = False
+        try:
+            async with asked as response:
+                counted = self._count(request, response)
+                body = await response.read()
+        except _BROKEN as error:
+            raise self._unreachable(request, error, counted) from error
+        if response.status >= 400:
+            raise error_for(response.status, body, str(request), response.headers.get("Retry-After"))
+        return body
 
     @asynccontextmanager
     async def stream(
         self, path: str, query: Mapping[str, str], *, idle_seconds: float
     ) -> AsyncGenerator[aiohttp.StreamReader]:
         """Opens a watch; reading from it fails with Unreachable when nothing comes for `idle_seconds`."""
+        request = _Request("GET", path, query)
+        # A watch is not compressed: an event is small, and waits for no block to fill.
+        asked = await self._asked(request, "identity", aiohttp.ClientTimeout(sock_connect=10.0, sock_read=idle_seconds))
+        counted = False
         try:
-            async with self._send(_Request("GET", path, query), idle=idle_seconds) as response:
+            async with asked as response:
+                counted = self._count(request, response)
+                if response.status >= 400:
+                    retry_after = response.headers.get("Retry-After")
+                    raise error_for(response.status, await response.read(), str(request), retry_after)
                 yield response.content
         except Unauthorized:
             await self._reload()
             raise
+        except _BROKEN as error:
+            raise self._unreachable(request, error, counted) from error
 
-    @asynccontextmanager
-    async def _send(
-        self, request: _Request, *, total: float | None = None, idle: float | None = None
-    ) -> AsyncGenerator[aiohttp.ClientResponse]:
-        """One attempt; answers of 400 and above, and aiohttp's own errors, become ApiErrors."""
+    async def _asked(
+        self, request: _Request, encoding: str, limits: aiohttp.ClientTimeout
+    ) -> AbstractAsyncContextManager[aiohttp.ClientResponse]:
+        """The request, ready to be sent: that is done by whoever enters it. Raises Unauthorized or NotLeading."""
         if self._session is None:
             raise RuntimeError("the ApiClient is not open: use it as an async context manager")
         try:
@@ -195,39 +223,35 @@ class ApiClient:
         if request.method != "GET" and not self.may_write():
             raise NotLeading(f"{request}: not sent, this replica does not lead")
         headers["Accept"] = request.accept
-        # A watch is not compressed: an event is small, and waits for no block to fill.
-        headers["Accept-Encoding"] = "gzip" if idle is None else "identity"
+        headers["Accept-Encoding"] = encoding
         if request.body is not None:
             headers["Content-Type"] = request.content_type
         part_of = OUTGOING.get()
         if part_of:
             headers["traceparent"] = part_of
-        counted = False
-        try:
-            async with self._session.request(
-                request.method,
-                self._credentials.server + request.path,
-                params=request.query,
-                data=request.body,
-                headers=headers,
-                ssl=self._credentials.tls or True,
-                server_hostname=self._credentials.server_name,
-                proxy=self._credentials.proxy,
-                timeout=aiohttp.ClientTimeout(total=total, sock_connect=10.0, sock_read=idle),
-                allow_redirects=False,
-            ) as response:
-                counted = True
-                metrics.REST_CLIENT_REQUESTS.labels(str(response.status), self._host, request.method).inc()
-                if "Warning" in response.headers:
-                    self._warn(response.headers.getall("Warning"))
-                if response.status >= 400:
-                    retry_after = response.headers.get("Retry-After")
-                    raise error_for(response.status, await response.read(), str(request), retry_after)
-                yield response
-        except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            if not counted:
-                metrics.REST_CLIENT_REQUESTS.labels("<error>", self._host, request.method).inc()
-            raise Unreachable(f"{request}: {str(error) or type(error).__name__}") from error
+        return self._session.request(
+            request.method,
+            self._credentials.server + request.path,
+            params=request.query,
+            data=request.body,
+            headers=headers,
+            ssl=self._credentials.tls or True,
+            server_hostname=self._credentials.server_name,
+            proxy=self._credentials.proxy,
+            timeout=limits,
+            allow_redirects=False,
+        )
+
+    def _count(self, request: _Request, response: aiohttp.ClientResponse) -> bool:
+        self._requests(str(response.status), request.method).inc()
+        if "Warning" in response.headers:
+            self._warn(response.headers.getall("Warning"))
+        return True
+
+    def _unreachable(self, request: _Request, error: Exception, counted: bool) -> Unreachable:
+        if not counted:
+            self._requests("<error>", request.method).inc()
+        return Unreachable(f"{request}: {str(error) or type(error).__name__}")
 
     def _warn(self, headers: list[str]) -> None:
         """Logs what the API server warns of (a deprecated API, for example) once for each text, not at every write."""

@@ -3,6 +3,10 @@
 A key is handed out once, however often it was added; never to two workers at a time (an addition meanwhile is
 replayed when it is done); first come, first served; a delay never postpones an earlier one, so a steady trickle
 cannot starve a key. A key that fails comes back after a growing delay, for ever: it is never dropped.
+
+And it coalesces where the load asks for it: a key rests for as long as it was in work. So what is dear, or slow because
+the API server is full, is done at most half of the time, and all that changes meanwhile is done at once; who has rested
+waits for nothing.
 """
 
 import asyncio
@@ -15,6 +19,9 @@ from controllers.runtime.clock import Clock
 
 BASE_SECONDS: Final = 0.05
 LONGEST_SECONDS: Final = 60.0
+LONGEST_REST_SECONDS: Final = 1.0
+# So many keys may have rested without having been asked for again, before those are forgotten.
+_REMEMBERED: Final = 4096
 
 
 class WorkQueue:
@@ -34,10 +41,12 @@ class WorkQueue:
         self._processing: dict[str, float] = {}
         self._delayed: list[tuple[float, str]] = []
         self._due: dict[str, float] = {}
+        self._resting: dict[str, float] = {}
         self._failures: dict[str, int] = {}
         self._progress = clock.now()
         self._closed = False
-        self._ready = asyncio.Event()
+        # Counts the keys that wait, so that each wakes one worker, not all of them.
+        self._ready = asyncio.Semaphore(0)
         self._timer_changed = asyncio.Event()
 
     def __len__(self) -> int:
@@ -58,8 +67,17 @@ class WorkQueue:
             self._progress = now
         self._added()
         if key not in self._processing:
-            self._waiting.append(key)
-            self._ready.set()
+            self._queue(key, now)
+
+    def _queue(self, key: str, now: float) -> None:
+        until = self._resting.get(key, 0.0)
+        if until > now:
+            heapq.heappush(self._delayed, (until, key))
+            self._timer_changed.set()
+            return
+        self._resting.pop(key, None)
+        self._waiting.append(key)
+        self._ready.release()
 
     def add_after(self, key: str, seconds: float) -> None:
         """Asks for it after a delay; if it is delayed already, the earlier time counts."""
@@ -102,17 +120,16 @@ class WorkQueue:
     def close(self) -> None:
         """Hands out nothing any more: whoever waits in `get` is told."""
         self._closed = True
-        self._ready.set()
+        self._ready.release()
 
     async def get(self) -> tuple[str, float] | None:
         """Waits for a key; returns it, and the seconds that it has waited, or None when the queue is closed.
 
         `done` must follow.
         """
-        while not self._waiting and not self._closed:
-            self._ready.clear()
-            await self._ready.wait()
+        await self._ready.acquire()
         if self._closed:
+            self._ready.release()
             return None
         key = self._waiting.popleft()
         added = self._dirty.pop(key)
@@ -121,11 +138,14 @@ class WorkQueue:
 
     def done(self, key: str) -> None:
         """The key is processed; if it was added meanwhile, it waits again."""
-        self._processing.pop(key, None)
-        self._progress = self._clock.now()
+        now = self._progress = self._clock.now()
+        taken = self._processing.pop(key)
+        if key not in self._failures:
+            if len(self._resting) >= _REMEMBERED:
+                self._resting = {each: until for each, until in self._resting.items() if until > now}
+            self._resting[key] = now + min(now - taken, LONGEST_REST_SECONDS)
         if key in self._dirty:
-            self._waiting.append(key)
-            self._ready.set()
+            self._queue(key, now)
 
     async def run_timers(self) -> None:
         """Moves keys to the queue when their delay ends, until cancelled."""
@@ -136,6 +156,8 @@ class WorkQueue:
                 if self._due.get(key) == at:
                     del self._due[key]
                     self.add(key)
+                elif self._resting.get(key) == at and key not in self._processing:
+                    self._queue(key, now)
             self._timer_changed.clear()
             wait = self._delayed[0][0] - now if self._delayed else None
             try:

@@ -1,6 +1,6 @@
 """Which Services does a change concern? Pure look-ups: they choose keys, and never decide what is written (ES-23)."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Final
 
 from msgspec.structs import replace
@@ -40,7 +40,11 @@ def services_of_pod(old: Pod | None, new: Pod | None, services: ServiceStore) ->
 def _selecting(pod: Pod | None, services: ServiceStore) -> set[str]:
     if pod is None:
         return set()
-    return {key_of(each.namespace, each.name) for each in services.selecting(pod.namespace, pod.labels)}
+    return _keys(services.selecting(pod.namespace, pod.labels))
+
+
+def _keys(services: Iterable[Service]) -> set[str]:
+    return {key_of(each.namespace, each.name) for each in services}
 
 
 def service_of_service(old: Service | None, new: Service | None) -> set[str]:
@@ -54,8 +58,8 @@ def services_of_node(old: Node | None, new: Node | None, pods: PodStore, service
     if node is None or (old is not None and new is not None and old.zone == new.zone):
         return set()
     found: set[str] = set()
-    for pod in pods.on_node(node.name):
-        found |= _selecting(pod, services)
+    for replicas in set(pods.on_node(node.name)):
+        found |= _keys(services.selecting(replicas.namespace, replicas.labels))
     return found
 
 

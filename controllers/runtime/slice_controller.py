@@ -62,6 +62,7 @@ class SliceController:
         self._told: dict[str, tuple[str, ...]] = {}
         self._told_annotations: dict[str, tuple[str, ...]] = {}
         self._metrics = SliceMetrics(max_endpoints)
+        self._ended = {result: metrics.SYNCS.labels(result=result) for result in ("success", "stale", "error")}
 
     def start(self) -> Controller:
         """Subscribes to changes and asks for every Service; the caches must have synced."""
@@ -190,7 +191,7 @@ class SliceController:
         """Families at the same time, since none depends on another (ES-54); what has no family, last (ES-75)."""
         if not plan:
             return
-        families = (self._writer.apply(family.writes) for family in plan.families)
+        families = (self._writer.apply(family.writes) for family in plan.families if family.writes)
         outcomes = await asyncio.gather(*families, return_exceptions=True)
         if plan.unsupported:
             last = self._writer.apply(Writes(delete=plan.unsupported))
@@ -232,13 +233,13 @@ class SliceController:
         self._metrics.forget(key)
 
     def _succeeded(self, key: str) -> None:
-        metrics.SYNCS.labels(result="success").inc()
+        self._ended["success"].inc()
 
     def _outdated(self, key: str) -> None:
-        metrics.SYNCS.labels(result="stale").inc()
+        self._ended["stale"].inc()
 
     def _failed(self, key: str, failures: int, message: str) -> None:
-        metrics.SYNCS.labels(result="error").inc()
+        self._ended["error"].inc()
         service = self._stores.services.get(*routes.split_key(key))
         if service is not None:
             text = f"Error updating Endpoint Slices for Service {key}: {message}"

@@ -1,7 +1,9 @@
 """Gauges about all Services, kept up to date one Service at a time (ES-145 ... ES-148)."""
 
+import functools
 from collections import Counter
 from collections.abc import Sequence
+from typing import Final
 
 from prometheus_client import Gauge
 
@@ -11,6 +13,8 @@ from controllers.model.reasons import Reason
 from controllers.telemetry import metrics
 from controllers.topology.distribution import VALID
 from controllers.topology.hints import wants_proportional
+
+_slices_changed: Final = functools.cache(metrics.SLICES_CHANGED.labels)
 
 
 class Totals:
@@ -63,9 +67,9 @@ class SliceMetrics:
         """Every write of a plan has succeeded; suppressed creates count as well (ES-145)."""
         proportional = wants_proportional(service)
         distribution = service.traffic_distribution if service.traffic_distribution in VALID else None
-        observed = metrics.SLICES_CHANGED.labels(
-            topology="Auto" if proportional else "Disabled",
-            traffic_distribution=distribution if distribution is not None and not proportional else "",
+        observed = _slices_changed(
+            "Auto" if proportional else "Disabled",
+            distribution if distribution is not None and not proportional else "",
         )
         for family in plan.families:
             writes = family.writes

@@ -7,6 +7,8 @@ read is no change. All of it runs on one event loop: no locks.
 from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Generic, Protocol, TypeVar
 
+from msgspec import Struct
+
 from controllers.model.objects import Labels, Node, Pod, Service
 from controllers.model.selectors import matches
 
@@ -35,6 +37,7 @@ class Store(Generic[R]):
         self._touched: list[Callable[[R], None]] = []
         self._listed: dict[str, set[str]] | None = None
         self._count = 0
+        self.own_versions: set[bytes] = set()
 
     def __len__(self) -> int:
         return self._count
@@ -124,18 +127,29 @@ class Store(Generic[R]):
         """Brings the indexes up to date, before anybody is told."""
 
 
+class Replicas(Struct, eq=False, gc=False):
+    """The Pods of a Namespace with the same labels, by name."""
+
+    namespace: str
+    labels: Labels
+    # A dict has a third of the size of a set, and there is an entry for each Pod.
+    names: dict[str, None]
+
+
 class PodStore(Store[Pod]):
     """Pods, by selector and by Node.
 
-    Replicas have equal labels, so the index holds label *sets*: a pair leads to the sets that hold it, a set to its
-    Pods.
+    Replicas have equal labels, so the indexes hold label *sets*: a pair leads to the sets that hold it, a set to its
+    Pods, and a Node to the sets that its Pods belong to.
     """
 
     def __init__(self) -> None:
         super().__init__()
-        self._of_labels: dict[str, dict[Labels, set[str]]] = {}
-        self._sets_of_pair: dict[str, dict[tuple[str, str], set[Labels]]] = {}
-        self._on_node: dict[str, dict[str, set[str]]] = {}
+        self._of_labels: dict[str, dict[Labels, Replicas]] = {}
+        # Most pairs are those of one workload only, and a set of one takes as much as a Pod.
+        self._sets_of_pair: dict[str, dict[tuple[str, str], Labels | set[Labels]]] = {}
+        # An entry for each Pod: a Node has few enough to look for one.
+        self._on_node: dict[str, list[Replicas]] = {}
 
     def selected_by(self, namespace: str, selector: Labels) -> list[Pod]:
         """The Pods that a Service's selector selects; costs their number, not that of all Pods."""
@@ -143,54 +157,65 @@ class PodStore(Store[Pod]):
         candidates = [sets.get(pair) for pair in selector.items()]
         if not candidates or any(found is None for found in candidates):
             return []
-        fewest = min((found for found in candidates if found is not None), key=len)
+        fewest = min((_as_set(found) for found in candidates if found is not None), key=len)
         pods = self._by_namespace[namespace]
         of_labels = self._of_labels[namespace]
-        return [pods[name] for labels in fewest if matches(selector, labels) for name in of_labels[labels]]
+        return [pods[name] for labels in fewest if matches(selector, labels) for name in of_labels[labels].names]
 
-    def on_node(self, node: str) -> Iterable[Pod]:
-        """The Pods of a Node."""
-        return (
-            self._by_namespace[namespace][name]
-            for namespace, names in self._on_node.get(node, {}).items()
-            for name in names
-        )
+    def on_node(self, node: str) -> Iterable[Replicas]:
+        """The replicas that a Pod of a Node is one of: once for each of its Pods."""
+        return self._on_node.get(node, ())
 
     def _reindex(self, old: Pod | None, new: Pod | None) -> None:
-        if old is None or new is None or old.labels != new.labels:
-            if old is not None:
-                self._remove_labels(old)
-            if new is not None:
-                self._add_labels(new)
-        if old is None or new is None or old.node_name != new.node_name:
-            if old is not None:
-                discard(self._on_node, old.node_name, old.namespace, old.name)
-            if new is not None:
-                self._on_node.setdefault(new.node_name, {}).setdefault(new.namespace, set()).add(new.name)
-
-    def _add_labels(self, pod: Pod) -> None:
-        of_labels = self._of_labels.setdefault(pod.namespace, {})
-        pods = of_labels.get(pod.labels)
-        if pods is not None:
-            pods.add(pod.name)
+        if old is not None and new is not None and old.labels == new.labels and old.node_name == new.node_name:
             return
-        of_labels[pod.labels] = {pod.name}
-        sets = self._sets_of_pair.setdefault(pod.namespace, {})
-        for pair in pod.labels.items():
-            sets.setdefault(pair, set()).add(pod.labels)
+        if old is not None:
+            self._remove(old)
+        if new is not None:
+            self._add(new)
 
-    def _remove_labels(self, pod: Pod) -> None:
+    def _add(self, pod: Pod) -> None:
+        of_labels = self._of_labels.setdefault(pod.namespace, {})
+        replicas = of_labels.get(pod.labels)
+        if replicas is None:
+            replicas = of_labels[pod.labels] = Replicas(pod.namespace, pod.labels, {})
+            sets = self._sets_of_pair.setdefault(pod.namespace, {})
+            for pair in pod.labels.items():
+                before = sets.setdefault(pair, pod.labels)
+                if isinstance(before, set):
+                    before.add(pod.labels)
+                elif before is not pod.labels:
+                    sets[pair] = {before, pod.labels}
+        replicas.names[pod.name] = None
+        if pod.node_name:
+            self._on_node.setdefault(pod.node_name, []).append(replicas)
+
+    def _remove(self, pod: Pod) -> None:
         of_labels = self._of_labels[pod.namespace]
-        pods = of_labels[pod.labels]
-        pods.discard(pod.name)
-        if pods:
+        replicas = of_labels[pod.labels]
+        if pod.node_name:
+            on_node = self._on_node[pod.node_name]
+            on_node.remove(replicas)
+            if not on_node:
+                del self._on_node[pod.node_name]
+        del replicas.names[pod.name]
+        if replicas.names:
             return
         del of_labels[pod.labels]
+        sets = self._sets_of_pair[pod.namespace]
         for pair in pod.labels.items():
-            discard(self._sets_of_pair, pod.namespace, pair, pod.labels)
+            found = sets[pair]
+            if isinstance(found, set):
+                found.discard(pod.labels)
+            if not isinstance(found, set) or not found:
+                del sets[pair]
         if not of_labels:
             del self._of_labels[pod.namespace]
             self._sets_of_pair.pop(pod.namespace, None)
+
+
+def _as_set(found: Labels | set[Labels]) -> set[Labels]:
+    return found if isinstance(found, set) else {found}
 
 
 class ServiceStore(Store[Service]):

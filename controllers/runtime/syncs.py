@@ -3,6 +3,7 @@
 It travels in a context variable, so that a writer need not be told on whose behalf it writes.
 """
 
+import functools
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -38,8 +39,7 @@ class Sync:
     def succeeded(self, now: float) -> None:
         """It has ended well; `now` is the time (seconds, monotonic) of its last answer."""
         if self.cause is not None and self.writes:
-            seconds = metrics.WATCH_TO_WRITE_SECONDS.labels(self.controller, self.cause.what.value)
-            seconds.observe(now - self.cause.at)
+            _watch_to_write(self.controller, self.cause.what.value).observe(now - self.cause.at)
 
     def ended(self, error: BaseException | None) -> None:
         """It has ended, well or not."""
@@ -49,6 +49,10 @@ class Sync:
                 self.span.fail(str(error) or type(error).__name__)
             self.span.end()
 
+
+# Looking a series up costs as much as counting in it.
+_watch_to_write: Final = functools.cache(metrics.WATCH_TO_WRITE_SECONDS.labels)
+_reconcile: Final = functools.cache(metrics.RECONCILE_SECONDS.labels)
 
 CURRENT: Final[ContextVar[Sync | None]] = ContextVar("sync", default=None)
 
@@ -62,7 +66,7 @@ def planning() -> Iterator[None]:
     if sync is None:
         return
     taken = time.perf_counter() - start
-    metrics.RECONCILE_SECONDS.labels(sync.controller).observe(taken)
+    _reconcile(sync.controller).observe(taken)
     if sync.span is not None:
         sync.span.past("reconcile", taken)
 

@@ -6,7 +6,7 @@ resumes from the last resourceVersion it saw, and lists anew only when the serve
 
 import asyncio
 import random
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, Final, Generic, Protocol, TypeVar
 
@@ -65,6 +65,11 @@ class Sink(Protocol[R_contra]):
 
     def end_list(self, resource_version: int) -> None:
         """... and what was not named since `begin_list` had gone by this version."""
+        ...
+
+    @property
+    def own_versions(self) -> set[bytes]:
+        """The resourceVersions of writes of our own whose answer is known already: their events are no news."""
         ...
 
 
@@ -199,15 +204,18 @@ class Reflector(Generic[R]):
 
     async def _put_page(self, page: bytes) -> None:
         self.last_progress = self._clock.now()
-        try:
-            items = self._list_decoder.decode(page).items or ()
-        except msgspec.MsgspecError:
-            raws = msgspec.json.decode(page, type=_ListOf[Raw]).items or ()
-            items = [item for item in map(self._decode_item, raws) if item is not None]
-        for index, item in enumerate(items):
+        for index, item in enumerate(self._items(page)):
             self._put(item)
             if index % BATCH == BATCH - 1:
                 await asyncio.sleep(0)
+
+    def _items(self, page: bytes) -> Iterable[Any]:
+        """What of a page decodes; the rest is reported. Raises msgspec.MsgspecError when it is no page of a list."""
+        try:
+            return self._list_decoder.decode(page).items or ()
+        except msgspec.MsgspecError:
+            raws = msgspec.json.decode(page, type=_ListOf[Raw]).items or ()
+            return [item for item in map(self._decode_item, raws) if item is not None]
 
     def _put(self, item: Any) -> None:  # noqa: ANN401 (whatever this kind's wire type is)
         record = self._record(item)
@@ -254,12 +262,18 @@ class Reflector(Generic[R]):
             await self._back_off()
 
     def _event(self, line: bytes) -> None:
+        own = self._sink.own_versions
+        if own:
+            version = _first_version(line)
+            if version in own:
+                own.discard(version)
+                self._version = version.decode()
+                return
         try:
             event = self._event_decoder.decode(line)
         except msgspec.MsgspecError as error:
             self._odd_event(line, error)
             return
-        version = event.object.metadata.resource_version
         if event.type in ("ADDED", "MODIFIED"):
             self._put(event.object)
         elif event.type == "DELETED":
@@ -268,7 +282,7 @@ class Reflector(Generic[R]):
             )
         elif event.type == "ERROR":
             self._odd_event(line, None)
-        self._version = version or self._version
+        self._version = event.object.metadata.resource_version or self._version
 
     def _odd_event(self, line: bytes, error: msgspec.MsgspecError | None) -> None:
         """An ERROR event (raised as ApiError), or an object that does not decode (reported and skipped)."""
@@ -294,6 +308,12 @@ class Reflector(Generic[R]):
         self._decode_errors.inc()
         self._log.error("object skipped", namespace=found.namespace, name=found.name, error=found.error)
         self._malformed(found)
+
+
+def _first_version(line: bytes) -> bytes:
+    """The first resourceVersion in an event; the API server writes the object's own before those that it refers to."""
+    _, _, rest = line.partition(b'"resourceVersion":"')
+    return rest[: rest.find(b'"')]
 
 
 async def _batches(stream: aiohttp.StreamReader) -> AsyncGenerator[list[bytes]]:

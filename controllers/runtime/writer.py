@@ -7,7 +7,7 @@ A write is tried once: its slot is free for other Services while the queue waits
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Final, Generic
 
@@ -26,6 +26,7 @@ from controllers.runtime.written_store import W, WrittenStore
 from controllers.telemetry import metrics
 
 IN_FLIGHT: Final = 8
+VERBS: Final = ("create", "update", "delete")
 _encoder: Final = msgspec.json.Encoder()
 
 
@@ -91,7 +92,7 @@ class Outdated(ApiError):
 class Writer(Generic[W]):
     """Writes objects of one kind; at most `in_flight` requests at a time, over all Services.
 
-    `changed` is told of each write that has succeeded: "create", "update" or "delete".
+    `changed` is told the verb of each write that has succeeded.
     """
 
     def __init__(
@@ -107,8 +108,7 @@ class Writer(Generic[W]):
         self._changed = changed
         self._slots = asyncio.Semaphore(in_flight)
         kind = writable.kind.name
-        verbs = ("create", "update", "delete")
-        self._seconds = {verb: metrics.WRITE_SECONDS.labels(kind=kind, verb=verb) for verb in verbs}
+        self._seconds = {verb: metrics.WRITE_SECONDS.labels(kind=kind, verb=verb) for verb in VERBS}
 
     async def apply(self, writes: Writes[W], *, counted: bool = True) -> None:
         """Creates, then updates, then deletes; a stage starts when the one before has succeeded.
@@ -123,13 +123,18 @@ class Writer(Generic[W]):
                 ("update", self._update, writes.update),
                 ("delete", self._delete, writes.delete),
             ):
-                await self._stage(verb, write, objects, counted)
+                if objects:
+                    await self._stage(verb, write, objects, counted)
         except NamespaceTerminating:
             return
 
     async def _stage(
-        self, verb: str, write: Callable[[W], Awaitable[None]], objects: Iterable[W], counted: bool
+        self, verb: str, write: Callable[[W], Awaitable[None]], objects: Sequence[W], counted: bool
     ) -> None:
+        if len(objects) == 1:
+            # The ordinary case needs no task of its own.
+            await self._one(verb, write, objects[0], counted)
+            return
         requests = (self._one(verb, write, each, counted) for each in objects)
         outcomes = await asyncio.gather(*requests, return_exceptions=True)
         failures = [outcome for outcome in outcomes if isinstance(outcome, BaseException)]
@@ -141,7 +146,7 @@ class Writer(Generic[W]):
     async def _one(self, verb: str, write: Callable[[W], Awaitable[None]], each: W, counted: bool) -> None:
         async with self._slots:
             start = self._clock.now()
-            with writing(verb, self._writable.kind.name, each.name):
+            with writing(verb, self._writable.kind.name, each.name), self._store.writing(each):
                 await write(each)
             self._seconds[verb].observe(self._clock.now() - start)
             if counted:
@@ -190,7 +195,7 @@ class Writer(Generic[W]):
         # With finalizers the object is answered, marked for deletion, and stays until they are done.
         left = msgspec.json.decode(answer, type=_KindOnly)
         if left.kind == self._writable.kind.name:
-            self._store.put(self._writable.decode(answer))
+            self._store.answered(self._writable.decode(answer))
         else:
             self._store.deleted_by_us(doomed)
 
@@ -208,7 +213,7 @@ class Writer(Generic[W]):
             if gone is not None:
                 self._store.deleted_by_us(gone)
             return
-        self._store.put(self._writable.decode(answer))
+        self._store.answered(self._writable.decode(answer))
 
     def _path(self, namespace: str, name: str | None = None) -> str:
         return self._writable.path(namespace, name)

@@ -4,8 +4,9 @@ resourceVersions compare as integers (KEP-5504): what is older than what is know
 stays deleted, whatever the watch still has to tell about it.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Protocol, TypeVar
 
 from api import names
@@ -28,16 +29,29 @@ W = TypeVar("W", bound=Written)
 
 
 class WrittenStore(Store[W]):
-    """Records of one kind, including what we have just written and the watch has not shown yet."""
+    """Records of one kind, including what we have just written and the watch has not shown yet.
+
+    `put` and `drop_named` are for what the watch and lists tell, `answered`, `written_by_us` and `deleted_by_us` for
+    the answers to our own requests.
+    """
 
     def __init__(self) -> None:
         super().__init__()
+        self._held: dict[tuple[str, str], list[Callable[[], None]]] = {}
         self._deleted: set[str] = set()
         self._deleted_but_listed: set[str] = set()
         self._older_listed: list[W] = []
         self._newest_before = 0
 
     def put(self, record: W) -> None:
+        if self._held and self._hold(self._key(record), partial(self.put, record)):
+            return
+        if self.own_versions:
+            self.own_versions.discard(record.metadata.resource_version.encode())
+        self.answered(record)
+
+    def answered(self, record: W) -> None:
+        """Takes over what the API server has answered about an object."""
         if record.metadata.uid in self._deleted:
             self._deleted_but_listed.add(record.metadata.uid)
             return
@@ -49,14 +63,42 @@ class WrittenStore(Store[W]):
             return
         super().put(self._kept(record))
 
+    @contextmanager
+    def writing(self, record: W) -> Iterator[None]:
+        """While a write is under way, what the watch tells of its object waits for the answer: most often it is that.
+
+        So the watch can be faster than the answer, and our own write is no news all the same.
+        """
+        key = self._key(record)
+        held = self._held[key] = []
+        try:
+            yield
+        finally:
+            self._held.pop(key, None)
+            for tell in held:
+                tell()
+
+    def _hold(self, key: tuple[str, str], tell: Callable[[], None]) -> bool:
+        held = self._held.get(key)
+        # A list must be complete when it ends.
+        if held is None or self._listed is not None:
+            return False
+        held.append(tell)
+        return True
+
     def _kept(self, record: W) -> W:
         """What is worth keeping of a record."""
         return record
 
     def drop(self, record: W) -> None:
-        self.drop_named(record.metadata.namespace, record.metadata.name, record.metadata.uid)
+        self._forget(record.metadata.namespace, record.metadata.name, record.metadata.uid)
 
     def drop_named(self, namespace: str, name: str, uid: str = "") -> None:
+        if self._held and self._hold((namespace, name), partial(self.drop_named, namespace, name, uid)):
+            return
+        self._forget(namespace, name, uid)
+
+    def _forget(self, namespace: str, name: str, uid: str) -> None:
         self._deleted.discard(uid)
         old = self.get(namespace, name)
         # Deleted and made again under the same name: the news is about the one before.
@@ -64,8 +106,11 @@ class WrittenStore(Store[W]):
             super().drop_named(namespace, name)
 
     def written_by_us(self, record: W) -> None:
-        """Takes note of a write that the API server has confirmed."""
-        self.put(record)
+        """Takes note of a write that the API server has confirmed; one that changed nothing has no event."""
+        known = self.get(*self._key(record))
+        if _version(record) > (_version(known) if known is not None else 0):
+            self.own_versions.add(record.metadata.resource_version.encode())
+        self.answered(record)
 
     def deleted_by_us(self, record: W) -> None:
         """Takes note of a deletion that the API server has confirmed."""
@@ -80,6 +125,8 @@ class WrittenStore(Store[W]):
 
     def begin_list(self) -> None:
         super().begin_list()
+        for held in self._held.values():
+            held.clear()  # the list knows better
         self._deleted_but_listed.clear()
         self._older_listed.clear()
         self._newest_before = max(map(_version, self.all()), default=0)
@@ -88,9 +135,12 @@ class WrittenStore(Store[W]):
         if resource_version < self._newest_before:
             # The server's history went back (etcd restored from a backup): what it lists is what there is.
             resource_version = self._newest_before
+            self.own_versions.clear()
             for record in self._older_listed:
                 super().put(self._kept(record))
         self._older_listed.clear()
+        # The watch that follows begins after this version.
+        self.own_versions -= {each for each in self.own_versions if int(each) <= resource_version}
         super().end_list(resource_version)
         # Of the others the list has already seen the end: no event about them can come any more.
         self._deleted &= self._deleted_but_listed

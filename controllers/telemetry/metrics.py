@@ -154,6 +154,9 @@ DECODE_ERRORS: Final = _counter(
 PODS_LEFT_OUT: Final = _gauge(
     "sliceplane_pods_left_out", "Selected Pods that are not published, per Service and address type", "reason"
 )
+SHARDS: Final = _gauge(
+    "sliceplane_shards", "How many shares of the Namespaces there are; this process has the one in the label.", "shard"
+)
 STORED: Final = _gauge("sliceplane_stored_objects", "Objects in the cache", "kind")
 WATCH_TO_WRITE_SECONDS: Final = _histogram(
     "sliceplane_watch_to_write_seconds",

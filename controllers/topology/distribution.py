@@ -17,11 +17,12 @@ Hinting = Callable[[Endpoint], Hints | None]
 def hinting_for(service: Service) -> Hinting:
     """What a Service without `topology-mode: Auto` wants; an unknown value counts as none (ES-113)."""
     if service.traffic_distribution not in VALID:
-        return _none
+        return no_hints
     return _same_node if service.traffic_distribution == SAME_NODE else _same_zone
 
 
-def _none(_: Endpoint) -> Hints | None:
+def no_hints(_: Endpoint) -> Hints | None:
+    """Hints for nobody."""
     return None
 
 
@@ -41,6 +42,8 @@ def _hints(zone: str | None, node: str | None) -> Hints | None:
 
 def hinted(found: EndpointSlice, hinting: Hinting) -> EndpointSlice:
     """The slice with these hints on its endpoints; the very same slice when it has them already."""
+    if hinting is no_hints and not any([endpoint.hints for endpoint in found.endpoints]):
+        return found  # the ordinary case: asks nothing for each endpoint
     changed = False
     endpoints: list[Endpoint] = []
     for endpoint in found.endpoints:

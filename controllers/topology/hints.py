@@ -15,7 +15,7 @@ from controllers.model.reasons import Reason
 from controllers.topology.adaptive import Candidate, Given, adapt, outdated
 from controllers.topology.allocation import Assigned, Refused, assign, overloaded, shares
 from controllers.topology.capacity import Capacity
-from controllers.topology.distribution import Hinting, hinted, hinting_for
+from controllers.topology.distribution import Hinting, hinted, hinting_for, no_hints
 
 ENABLED: Final = "enabled"
 # Given, but an endpoint gets more than its share because it cannot name more zones.
@@ -110,7 +110,7 @@ def give(
         wanted if isinstance(wanted, Refused) else assign(create, update, unchanged, wanted, before)
     )
     if isinstance(outcome, Refused):
-        made = _uniform(create, update, unchanged, lambda _: None)
+        made = _uniform(create, update, unchanged, no_hints)
         counts = f" ({outcome.endpoints} endpoints, {outcome.zones} zones)" if outcome.zones else ""
         told = outcome.reason.value
         notices = (
@@ -135,12 +135,12 @@ def _adaptive(
     found = {key: each for one in (*unchanged, *update, *create) for key, each in sorted(_ready(one))}
     told = memory.told if memory.adaptive is not None else ""
     if not found:
-        made = _uniform(create, update, unchanged, lambda _: None)
+        made = _uniform(create, update, unchanged, no_hints)
         return Hints(*made, memory=Memory(told=told, adaptive=Given()))
     candidates = [Candidate(each.zone or "", before.get(key, ())) for key, each in found.items()]
     outcome = adapt(capacity, candidates, service.topology_floor)
     if isinstance(outcome, Refused):
-        made = _uniform(create, update, unchanged, lambda _: None)
+        made = _uniform(create, update, unchanged, no_hints)
         counts = f" ({outcome.endpoints} endpoints, {outcome.zones} zones)" if outcome.zones else ""
         reason = outcome.reason.value
         notices = (_disabled(outcome.reason, family, f"{counts} (Adaptive)"),) if told != reason else ()

@@ -5,6 +5,7 @@ OTHER: dict[str, tuple[str, object]] = {
     "kubeconfig": ("/k", "/k"),
     "context": ("c", "c"),
     "controllers": ("endpointslice", "endpointslice"),
+    "shards": ("3", 3),
     "concurrent_service_endpoint_syncs": ("50", 50),
     "max_endpoints_per_slice": ("1000", 1000),
     "endpointslice_updates_batch_period": ("1m500ms", 60.5),
@@ -28,5 +29,5 @@ OTHER: dict[str, tuple[str, object]] = {
     "logging_format": ("json", "json"),
     "v": ("4", 4),
 }
-# Fields that accept one value only.
-FIXED = {"leader_elect_resource_lock"}
+# Fields that accept one value only: `shard` while there is one.
+FIXED = {"leader_elect_resource_lock", "shard"}

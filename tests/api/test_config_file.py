@@ -56,6 +56,15 @@ def test_each_field_has_a_key_that_sets_it(field: str) -> None:
     assert load(document(SETTINGS[field].path, written)) == Configuration.model_validate({field: value})
 
 
+def test_shards_are_told_by_file_and_flag() -> None:
+    """One file for all shards, and a flag that tells them apart."""
+    assert load(f"{HEADER}shards: 2\n", shard="1") == Configuration(shards=2, shard=1)
+    assert load(f"{HEADER}shards: 3\nshard: 2\n") == Configuration(shards=3, shard=2)
+    told = "f:4: shards must be more than shard: they are 2 and 2"
+    assert problems(f"{HEADER}shard: 2\nshards: 2\n") == [told]
+    assert problems(f"{HEADER}\nshards: 2\n", shard="2") == [told.replace("than shard", "than --shard")]
+
+
 def test_keys_and_flags_are_one_each() -> None:
     assert len({setting.path for setting in SETTINGS.values()}) == len(SETTINGS)
     assert len({setting.flag for setting in SETTINGS.values()}) == len(SETTINGS)

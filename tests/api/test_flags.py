@@ -129,6 +129,29 @@ def test_wrong_flag_is_named_and_nothing_starts(started: list[Configuration], fl
     assert f"Error: {flag.partition('=')[0]}{said}" in re.sub(r"\s+", " ", result.output)
 
 
+@pytest.mark.parametrize("shard", [0, 1, 2])
+def test_shard_is_one_of_the_shards(started: list[Configuration], shard: int) -> None:
+    result = run("--shards=3", f"--shard={shard}")
+    assert result.exit_code == 0, result.output
+    assert [(each.shard, each.shards) for each in started] == [(shard, 3)]
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        (("--shard=1",), "--shards must be more than --shard: they are 1 (the default) and 1"),
+        (("--shards=2", "--shard=2"), "--shards must be more than --shard: they are 2 and 2"),
+        (("--shards=2", "--shard=-1"), "--shard=-1: must be a whole number of 0 or more"),
+        (("--shards=0",), "--shards=0: must be a whole number of 1 or more"),
+        (("--shards=two",), "--shards=two: must be a whole number of 1 or more"),
+    ],
+)
+def test_shard_that_there_is_not_is_refused(started: list[Configuration], flags: tuple[str, ...], said: str) -> None:
+    result = run(*flags)
+    assert (result.exit_code, started) == (2, [])
+    assert f"Error: {said}" in result.output
+
+
 def test_unknown_flag(started: list[Configuration]) -> None:
     result = run("--no-such-flag")
     assert (result.exit_code, started) == (2, [])

@@ -5,10 +5,10 @@ import pytest
 from tests.config.overlay import Overlay
 
 
-@pytest.fixture(params=["default", "kind", "staging"])
+@pytest.fixture(params=["default", "kind", "staging", "sharded 0-of-2", "sharded 1-of-2"])
 def overlay(request: pytest.FixtureRequest) -> Overlay:
-    """Each overlay in turn."""
-    return Overlay(request.param)
+    """Each overlay in turn, and of a sharded one each shard."""
+    return Overlay(*request.param.split())
 
 
 @pytest.fixture

@@ -10,16 +10,19 @@ from e2e.cluster.toolchain import BuildError
 
 ROOT = Path(__file__).parents[2]
 NAMESPACE = "kube-system"
+SHARD_LABEL = "sliceplane.dev/shard"
 
 
 class Overlay:
-    """The objects that kustomize prints for an overlay in config/."""
+    """The objects that kustomize prints for an overlay in config/; of a sharded one, those of one shard and of all."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, shard: str = "") -> None:
         try:
-            self.objects = kustomize(name)
+            printed = kustomize(name)
         except BuildError as error:
             unavailable(error)
+        self.name = name
+        self.objects = [each for each in printed if each["metadata"].get("labels", {}).get(SHARD_LABEL, shard) == shard]
 
     def one(self, kind: str) -> Object:
         """The only object of a kind."""

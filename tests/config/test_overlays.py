@@ -12,6 +12,7 @@ from api.config import Configuration
 from controllers import __version__, app
 from controllers.cli import main
 from controllers.runtime.lease import RELEASE_SECONDS
+from controllers.runtime.shards import Shard
 from controllers.telemetry.tracing import FLUSH_SECONDS
 from e2e.cluster.kustomize import apply_strictly
 from e2e.cluster.local import ControlPlane
@@ -93,7 +94,9 @@ def test_program_takes_its_arguments_and_configuration(overlay: Overlay, started
     assert overlay.one("Deployment")["spec"]["replicas"] == 2
     assert configuration.leader_elect
     assert overlay.one("Role")["metadata"]["namespace"] == configuration.leader_elect_resource_namespace
-    assert overlay.one("Role")["rules"][1]["resourceNames"] == [configuration.leader_elect_resource_name]
+    common, shards = configuration.leader_elect_resource_name, configuration.shards
+    own = [f"{common}-{Shard(number, shards)}" for number in range(shards) if shards > 1]
+    assert overlay.one("Role")["rules"][1]["resourceNames"] == [common, *own]
     (port,) = overlay.container["ports"]
     assert configuration.metrics_bind_address == f":{port['containerPort']}"
     for probe in ("livenessProbe", "readinessProbe"):

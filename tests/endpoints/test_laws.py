@@ -73,7 +73,7 @@ def _pods(draw: st.DrawFn) -> list[Pod]:
                 st.sampled_from([(f"10.0.0.{number}",), (f"10.0.0.{number}",), ("10.0.0.99",), ("10.0.0.99",), ()])
             ),
             ipv6=draw(st.sampled_from([(f"fd00::{number}",), (f"fd00::{number}",), ()])),
-            ipv6_first=draw(st.booleans()),
+            first_family=draw(st.sampled_from(["IPv4", "IPv6"])),
             hostname="h",
             subdomain=draw(st.sampled_from(["s", "other"])),
             ports=draw(st.sampled_from([(), (ContainerPort("web", "TCP", 81),), (ContainerPort("web", "TCP", 82),)])),
@@ -110,7 +110,7 @@ def _family(of: Service, each: Pod) -> str:
     """EP-30, as far as the services above go."""
     if of.ip_families:
         return of.ip_families[0]
-    return "IPv6" if of.cluster_ip == "None" and each.ipv6_first else "IPv4"
+    return "IPv6" if of.cluster_ip == "None" and each.first_family == "IPv6" else "IPv4"
 
 
 def wanted(of: Service, pods: Iterable[Pod]) -> Offers:

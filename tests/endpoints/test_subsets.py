@@ -106,7 +106,7 @@ def test_service_without_ports_ep_33(of: Service, subsets: tuple[EndpointSubset,
 
 @pytest.mark.parametrize("of", [service(), PUBLISHING], ids=["ordinary", "publish-not-ready"])
 @pytest.mark.parametrize(
-    "changes", [{"phase": "Failed"}, {"phase": "Succeeded"}, {"has_ip": False, "ipv4": ()}], ids=str
+    "changes", [{"phase": "Failed"}, {"phase": "Succeeded"}, {"first_family": "", "ipv4": ()}], ids=str
 )
 def test_who_is_never_in_ep_t19(of: Service, changes: dict[str, Any]) -> None:
     assert desired(of, [pod(**changes)]) == ()

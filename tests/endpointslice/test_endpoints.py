@@ -103,7 +103,7 @@ def test_fifty_pods_published_although_a_third_is_unready_es_t21() -> None:
         pytest.param({"phase": "Failed", "terminating": True}, False, id="ES-T22-failed"),
         pytest.param({"phase": "Pending", "ready": False}, True, id="ES-T23-pending"),
         pytest.param({"phase": "Unknown"}, True, id="ES-T23-unknown"),
-        pytest.param({"has_ip": False, "ipv4": ()}, False, id="ES-36-no-ip"),
+        pytest.param({"first_family": "", "ipv4": ()}, False, id="ES-36-no-ip"),
         pytest.param({"ipv4": (), "refused_ips": ("127.0.0.1",)}, False, id="ES-152-refused"),
     ],
 )
@@ -191,7 +191,7 @@ def test_all_nodes_gone_but_published_es_t29() -> None:
 def test_why_pods_are_left_out() -> None:
     plan = planned(
         service(ip_families=("IPv4", "IPv6")),
-        [pod(1), pod(2, phase="Failed"), pod(3, has_ip=False, ipv4=()), pod(4, ipv4=(), refused_ips=("::1",))],
+        [pod(1), pod(2, phase="Failed"), pod(3, first_family="", ipv4=()), pod(4, ipv4=(), refused_ips=("::1",))],
     )
     # A reason for every family, or one for all of them.
     assert sorted((each.pod.name, each.reason.value, each.family) for each in plan.left_out) == [

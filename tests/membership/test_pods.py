@@ -37,7 +37,7 @@ def test_not_syncable(changes: dict[str, Any], expected: Reason | None) -> None:
         pytest.param({"phase": "Frozen"}, None, id="phase-of-the-future"),
         pytest.param({"phase": "Succeeded"}, Reason.POD_FINISHED, id="ES-T22-succeeded"),
         pytest.param({"phase": "Failed"}, Reason.POD_FINISHED, id="ES-T22-failed"),
-        pytest.param({"has_ip": False, "ipv4": ()}, Reason.POD_NO_IP, id="ES-36-no-ip"),
+        pytest.param({"first_family": "", "ipv4": ()}, Reason.POD_NO_IP, id="ES-36-no-ip"),
         pytest.param({"terminating": True, "ready": False}, None, id="ES-36-terminating-is-kept"),
     ],
 )

@@ -36,7 +36,7 @@ def test_trigger_time(created: str, ready_since: list[str], seen: dict[int, str]
 
 
 def test_pods_that_are_not_published_count_es_88() -> None:
-    finished = pod(phase="Succeeded", has_ip=False, ready=False, ready_since=T3)
+    finished = pod(phase="Succeeded", first_family="", ready=False, ready_since=T3)
     assert trigger_time(service(created=T0), [finished], Seen(T0, {}))[0] == T3
 
 

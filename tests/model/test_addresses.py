@@ -64,6 +64,22 @@ def test_canonical_text_is_a_fixed_point(address: IPv4Address | IPv6Address) -> 
     assert canonical(address.exploded) == text == str(mapped or address)
 
 
+GROUPS = st.sampled_from(["0", "1", "f", "10", "abcd", "0a", "FF"])
+HALVES = st.lists(GROUPS, max_size=8).map(":".join)
+
+
+@given(st.tuples(HALVES, HALVES).map("::".join) | st.lists(GROUPS, min_size=6, max_size=9).map(":".join))
+@settings(max_examples=500)
+def test_law_ipv6_is_what_the_library_makes_of_it(text: str) -> None:
+    """Addresses that are canonical as they come take a short way: it must end where the long one does."""
+    try:
+        address = IPv6Address(text)
+    except ValueError:
+        assert canonical(text) is None
+    else:
+        assert canonical(text) == str(address.ipv4_mapped or address)
+
+
 @pytest.mark.parametrize(
     ("address", "expected"),
     [

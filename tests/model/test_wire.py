@@ -81,7 +81,7 @@ def test_whole_pod() -> None:
         subdomain="s",
         ports=(ContainerPort("web", "TCP", 8080), ContainerPort("dns", "UDP", 53)),
         phase="Running",
-        has_ip=True,
+        first_family="IPv4",
         ipv4=("10.0.0.10",),
         ipv6=("fd00::1",),
         refused_ips=("127.0.0.1",),
@@ -144,18 +144,23 @@ def test_ready_condition(ready: Any, expected: tuple[bool, str]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("status", "has_ip", "ipv4"),
+    ("status", "first_family", "ipv4"),
     [
-        pytest.param({"podIP": "10.0.0.1"}, True, (), id="ES-39-never-podIP"),
-        pytest.param({"podIP": "", "podIPs": None}, False, (), id="ES-36-no-ip"),
-        pytest.param({"podIPs": [{"ip": "10.0.0.1"}]}, True, ("10.0.0.1",), id="ES-36-podIPs-alone"),
-        pytest.param({"podIPs": [{"ip": "10.0.0.9"}, {"ip": "10.0.0.10"}]}, True, ("10.0.0.10", "10.0.0.9"), id="two"),
-        pytest.param({"podIPs": [{"ip": "10.0.0.1"}] * 2}, True, ("10.0.0.1",) * 2, id="duplicated"),
+        pytest.param({"podIP": "10.0.0.1"}, "IPv4", (), id="ES-39-never-podIP"),
+        pytest.param({"podIP": "", "podIPs": None}, "", (), id="ES-36-no-ip"),
+        pytest.param({"podIPs": [{"ip": "10.0.0.1"}]}, "IPv4", ("10.0.0.1",), id="ES-36-podIPs-alone"),
+        pytest.param(
+            {"podIPs": [{"ip": "10.0.0.9"}, {"ip": "10.0.0.10"}]}, "IPv4", ("10.0.0.10", "10.0.0.9"), id="two"
+        ),
+        pytest.param(
+            {"podIP": "fd00::1", "podIPs": [{"ip": "10.0.0.1"}]}, "IPv6", ("10.0.0.1",), id="EP-30-ipv6-first"
+        ),
+        pytest.param({"podIPs": [{"ip": "10.0.0.1"}] * 2}, "IPv4", ("10.0.0.1",) * 2, id="duplicated"),
     ],
 )
-def test_pod_ips(status: Any, has_ip: bool, ipv4: tuple[str, ...]) -> None:
+def test_pod_ips(status: Any, first_family: str, ipv4: tuple[str, ...]) -> None:
     found = read_pod(status=status)
-    assert (found.has_ip, found.ipv4) == (has_ip, ipv4)
+    assert (found.first_family, found.ipv4) == (first_family, ipv4)
 
 
 def test_terminating_pod() -> None:

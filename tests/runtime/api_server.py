@@ -55,7 +55,9 @@ def stream(*lines: object, then: str = "end") -> Answer:
         response = web.StreamResponse()
         await response.prepare(request)
         for line in lines:
-            await response.write(line if isinstance(line, bytes) else json.dumps(line).encode() + b"\n")
+            # Without spaces, as the API server writes it.
+            text = line if isinstance(line, bytes) else json.dumps(line, separators=(",", ":")).encode() + b"\n"
+            await response.write(text)
         if then == "stay":
             await request.app[RELEASED].wait()
         if then == "cut":

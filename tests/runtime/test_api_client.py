@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import aiohttp
 import pytest
 
 from controllers.runtime import api_client
@@ -144,7 +145,7 @@ async def test_nobody_listens(server: ApiServer, clock: FakeClock, tmp_path: Pat
 async def test_silent_server_is_unreachable(
     server: ApiServer, client: ApiClient, monkeypatch: pytest.MonkeyPatch, ask: str
 ) -> None:
-    monkeypatch.setattr(api_client, "_REQUEST_SECONDS", 0.05)
+    monkeypatch.setattr(api_client, "_ANSWER", aiohttp.ClientTimeout(total=0.05))
     server.will("WATCH", stream(then="stay"))
 
     async def asked() -> None:

@@ -145,6 +145,60 @@ def test_delays(script: list[tuple[float, str, float]], expected: list[tuple[str
     virtually(scenario())
 
 
+@pytest.mark.parametrize(
+    ("worked", "asked", "expected"),
+    [
+        pytest.param(0.2, 0.1, 0.4, id="asked-while-in-work"),
+        pytest.param(0.2, 0.3, 0.4, id="asked-while-it-rests"),
+        pytest.param(0.2, 0.5, 0.5, id="has-rested"),
+        pytest.param(7.0, 1.0, 8.0, id="a-second-at-most"),
+    ],
+)
+def test_key_rests_as_long_as_it_was_in_work(worked: float, asked: float, expected: float) -> None:
+    """Coalesces where the load asks for it; another key does not wait for it."""
+
+    async def scenario() -> None:
+        async with timed() as made:
+            loop = asyncio.get_running_loop()
+            made.add("dear")
+            await made.get()
+            loop.call_at(worked, made.done, "dear")
+            for again in (asked, asked + 0.01):
+                loop.call_at(again, made.add, "dear")
+            loop.call_at(asked, made.add, "other")
+            await _at(made, [("other", asked), ("dear", expected)] if asked < expected else [("dear", asked)])
+
+    virtually(scenario())
+
+
+def test_key_that_failed_does_not_rest() -> None:
+    """It has a delay of its own."""
+
+    async def scenario() -> None:
+        async with timed() as made:
+            made.add("a")
+            await made.get()
+            await asyncio.sleep(1)
+            made.retry("a")
+            made.done("a")
+            await _at(made, [("a", 1.05)])
+
+    virtually(scenario())
+
+
+def test_keys_that_have_rested_are_not_remembered_for_ever() -> None:
+    async def scenario() -> None:
+        async with timed() as made:
+            for number in range(10_000):
+                made.add(str(number))
+                await made.get()
+                await asyncio.sleep(0.01)
+                made.done(str(number))
+            assert len(made._resting) < 5_000
+
+    virtually(scenario())
+
+
 def test_back_off_doubles_from_50_ms_to_a_minute_and_never_ends() -> None:
     async def scenario() -> list[float]:
         async with timed() as made:

@@ -79,6 +79,27 @@ async def test_list_and_watch(server: ApiServer, watched: Watched) -> None:
         assert all(300 <= int(each.query["timeoutSeconds"]) <= 600 for each in server.of("WATCH"))
 
 
+async def test_event_of_our_own_write_is_passed_over_and_not_forgotten(server: ApiServer, client: ApiClient) -> None:
+    """It is not even decoded, but a watch goes on after it; a version that an object only refers to is another's."""
+    found = Watched(client, FakeClock())
+    found.store.own_versions |= {b"6", b"7"}
+    ours = event("ADDED", pod("ours", 6, containers="not a list"))
+    foreign = event("ADDED", pod("foreign", 8) | {"status": {"resourceVersion": "7"}})
+    server.will("LIST", say(page(5))).will("WATCH", stream(ours, foreign), stream(event("ADDED", pod("again", 6))))
+    async with found.running(server):
+        assert (found.names, found.malformed) == (["again", "foreign"], [])
+        assert found.store.own_versions == {b"7"}
+        assert [each.query["resourceVersion"] for each in server.of("WATCH")][:2] == ["5", "8"]
+
+
+async def test_watch_cut_after_our_own_write_resumes_behind_it(server: ApiServer, client: ApiClient) -> None:
+    found = Watched(client, FakeClock())
+    found.store.own_versions.add(b"6")
+    server.will("LIST", say(page(5))).will("WATCH", stream(event("ADDED", pod("ours", 6))), stream())
+    async with found.running(server):
+        assert [each.query["resourceVersion"] for each in server.of("WATCH")][:2] == ["5", "6"]
+
+
 @pytest.mark.parametrize("then", ["end", "cut"])
 async def test_disconnect_resumes_where_it_was(server: ApiServer, watched: Watched, then: str) -> None:
     server.will("LIST", say(page(5, pod("a"))))

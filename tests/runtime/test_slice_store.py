@@ -1,5 +1,6 @@
 """Slices: what we have written is known before the watch tells it, and old news changes nothing (D-1)."""
 
+import contextlib
 from collections.abc import Callable
 
 import pytest
@@ -176,3 +177,68 @@ def test_history_that_went_back_is_believed(store: SliceStore, told: Told) -> No
     relist(store, 50, version(40))
     assert held(store) == {"s-1": "40"}
     assert told == [("100", "40"), ("101", None)]
+
+
+def test_while_we_write_the_watch_waits_and_our_own_write_is_no_news(store: SliceStore, told: Told) -> None:
+    """The watch is often faster than the answer: that must not cost another sync."""
+    store.put(version(8))
+    with store.writing(version(8)):
+        store.put(version(10))
+        assert held(store) == {"s-1": "8"}
+        store.written_by_us(version(10))
+    assert (held(store), told) == ({"s-1": "10"}, [(None, "8")])
+
+
+def test_while_we_write_what_others_do_is_news_afterwards(store: SliceStore, told: Told) -> None:
+    store.put(version(8))
+    with store.writing(version(8)):
+        store.put(version(10))
+        store.put(version(11))
+        store.written_by_us(version(10))
+    assert told == [(None, "8"), ("10", "11")]
+
+
+@pytest.mark.parametrize("answered", [True, False])
+def test_while_we_write_a_deletion_waits_but_is_not_lost(store: SliceStore, told: Told, answered: bool) -> None:
+    store.put(version(8))
+    with store.writing(version(8)):
+        store.put(version(10))
+        store.drop_named("ns", "s-1", "uid-1")
+        if answered:
+            store.written_by_us(version(10))
+    assert (held(store), store.of_service("ns", "s")) == ({}, [])
+    assert told == [(None, "8"), *([] if answered else [("8", "10")]), ("10", None)]
+
+
+def test_failed_write_loses_no_news(store: SliceStore, told: Told) -> None:
+    store.put(version(8))
+    with contextlib.suppress(TimeoutError), store.writing(version(8)):
+        store.put(version(10))
+        raise TimeoutError
+    assert told == [(None, "8"), ("8", "10")]
+
+
+def test_list_while_we_write_is_complete_and_what_waited_is_older(store: SliceStore) -> None:
+    """A slice that a list does not name must not come back by an event from before it."""
+    store.put(version(8))
+    with store.writing(version(8)):
+        store.put(version(9))
+        relist(store, 20, version(15, "other", uid="other"))
+    assert held(store) == {"other": "15"}
+
+
+def test_versions_of_our_own_are_known_until_the_watch_has_shown_them(store: SliceStore) -> None:
+    store.written_by_us(version(10))
+    store.written_by_us(version(12))
+    assert store.own_versions == {b"10", b"12"}
+    store.written_by_us(version(12))
+    store.put(version(10))
+    assert store.own_versions == {b"12"}, "a write that changed nothing has no event of its own"
+    with store.writing(version(12)):
+        store.put(version(14))
+        store.written_by_us(version(14))
+    assert store.own_versions == {b"12"}, "its event has come before"
+    relist(store, 14, version(14), during=lambda: store.written_by_us(version(16)))
+    assert store.own_versions == {b"16"}, "the watch that follows the list does not show them"
+    relist(store, 5, version(4))
+    assert store.own_versions == set(), "history went back: a version may come again, for something else"

@@ -1,5 +1,6 @@
 """Stores and their indexes: whatever happened before, they find what a look at every object would find."""
 
+from collections import Counter
 from typing import Any
 
 import msgspec
@@ -12,7 +13,7 @@ from api.names import TOPOLOGY_MODE_ANNOTATION
 from controllers.model.objects import Labels, Node, Pod, Service
 from controllers.model.selectors import matches
 from controllers.model.wire import WireService, service_from_wire
-from controllers.runtime.store import NodeStore, PodStore, ServiceStore, Store
+from controllers.runtime.store import NodeStore, PodStore, Replicas, ServiceStore, Store
 from tests.builders import pod, service
 
 LABELS = st.dictionaries(st.sampled_from("abc"), st.sampled_from("xy"), max_size=3).map(Labels)
@@ -90,11 +91,17 @@ def test_law_pods_by_selector(history: list[Change], selector: Labels, namespace
     assert names(store.selected_by(namespace, selector)) == names(expected)
 
 
-@given(histories(PODS), st.sampled_from(["", "n1", "n2"]))
+@given(histories(PODS), st.sampled_from(["n1", "n2"]))
 def test_law_pods_by_node(history: list[Change], node: str) -> None:
     store = PodStore()
     objects = Mirror(store).play(history).objects.values()
-    assert names(store.on_node(node)) == names(each for each in objects if each.node_name == node)
+    found = Counter((each.namespace, each.labels) for each in store.on_node(node))
+    assert found == Counter((each.namespace, each.labels) for each in objects if each.node_name == node)
+    assert all(set(each.names) >= {pod.name for pod in objects if _of(each, pod)} for each in store.on_node(node))
+
+
+def _of(replicas: Replicas, pod: Pod) -> bool:
+    return (pod.namespace, pod.labels) == (replicas.namespace, replicas.labels)
 
 
 @given(histories(SERVICES), LABELS, NAMESPACES)

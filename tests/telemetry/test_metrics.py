@@ -49,6 +49,7 @@ PUBLISHED = {
     "sliceplane_watch_to_write_seconds": "histogram",
     "sliceplane_reconcile_seconds": "histogram",
     "sliceplane_pods_left_out": "gauge",
+    "sliceplane_shards": "gauge",
     "sliceplane_stored_objects": "gauge",
     "sliceplane_write_seconds": "histogram",
     "sliceplane_events_dropped_total": "counter",
