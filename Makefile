@@ -55,8 +55,17 @@ fuzz-parity: install ## Random snapshots through the cores and upstream's contro
 	$(BIN)/python -m tests.parity legacy --snapshots $(N) --kind endpoints
 	$(BIN)/python -m tests.parity legacy --snapshots $(N) --kind mirroring
 
-bench: install ## KCM and Sliceplane in one run, with ratios
-	$(BIN)/python -m e2e.bench
+SCENARIOS ?=
+BENCH ?=
+bench: install ## KCM and Sliceplane in one run, with ratios, goals and pictures in out/ (SCENARIOS="all", BENCH="--rounds 1")
+	$(BIN)/python -m e2e.bench $(addprefix --scenario ,$(SCENARIOS)) $(BENCH)
+
+SCENARIO ?= churn
+profile: install ## Where Sliceplane's time goes, by py-spy: tables and a flame graph in out/ (SCENARIO=cold|churn|idle)
+	$(BIN)/python -m e2e.bench.profile $(SCENARIO)
+
+bench-scaling: install ## Time and memory by the number of Pods, 1k to 150k, without an API server
+	$(BIN)/python -m e2e.bench.scaling
 
 MINUTES ?= 10
 bench-leaders: install ## Two replicas under churn, the leader killed every 30 s (MINUTES=10)
@@ -67,6 +76,9 @@ bench-failover: install ## How long nobody writes when a leader goes, KCM and Sl
 
 bench-ipam: install ## Services created against pools that are nearly full, with and without Sliceplane
 	$(BIN)/python -m e2e.bench.ipam
+
+bench-synthetic: install ## A million Pods on a synthetic API server, after showing that it measures the same
+	$(BIN)/python -m e2e.bench.synthetic
 
 bench-tracing: install ## What traces cost, with receivers that are well, hang, and are not there
 	$(BIN)/python -m e2e.bench.tracing
@@ -81,4 +93,4 @@ lock: install ## Renew requirements.lock
 clean: ## Remove what was made here (the cache of built peers stays)
 	rm -rf .venv build out *.egg-info .mypy_cache .ruff_cache .hypothesis
 
-.PHONY: help install peers demo format lint unit check e2e e2e-upstream test parity fuzz-parity bench bench-failover bench-ipam bench-leaders bench-tracing topology-report lock clean
+.PHONY: help install peers demo format lint unit check e2e e2e-upstream test parity fuzz-parity bench profile bench-failover bench-ipam bench-leaders bench-scaling bench-synthetic bench-tracing topology-report lock clean

@@ -1,31 +1,44 @@
-"""Who is measured: the real KCM, and Sliceplane; both with full speed towards the API server."""
+"""Who is measured: the real KCM, as users have it and at full speed, and Sliceplane, with the same controllers."""
 
-import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Final
 
+from api.controllers import CONTROLLERS, ENDPOINTSLICE
 from e2e.cluster.local import ControlPlane
 from e2e.cluster.process import Process, free_port
 from e2e.cluster.product import spawn_sliceplane, start_sliceplane
 
-_TICKS: Final = os.sysconf("SC_CLK_TCK")
+# Which controllers both sides run, by the name that the command line has for it.
+SETS: Final[Mapping[str, tuple[str, ...]]] = {"all": tuple(CONTROLLERS), "slices": (ENDPOINTSLICE,)}
 
 
 @dataclass(frozen=True)
 class Contender:
+    """What can be started; with `once`, one round of it is enough, since nobody is compared with it."""
+
     name: str
     start: Callable[[ControlPlane], Process]
+    once: bool = False
 
 
-def _kcm(plane: ControlPlane) -> Process:
+def contenders(controllers: str = "all") -> tuple[Contender, ...]:
+    """KCM as users have it, KCM at full speed (the fair peer), and Sliceplane, all with one of SETS."""
+    chosen = SETS[controllers]
+
+    def kcm(*flags: str) -> Callable[[ControlPlane], Process]:
+        return lambda plane: plane.start_kcm(*flags, controllers=chosen)
+
+    def sliceplane(plane: ControlPlane) -> Process:
+        page = f"--metrics-bind-address=127.0.0.1:{free_port()}"
+        return spawn_sliceplane(plane, "--leader-elect=false", page, f"--controllers={','.join(chosen)}")
+
     workers = ("--concurrent-service-endpoint-syncs=50", "--concurrent-endpoint-syncs=50")
-    return plane.start_kcm("--kube-api-qps=5000", "--kube-api-burst=10000", *workers)
-
-
-def _sliceplane(plane: ControlPlane) -> Process:
-    return spawn_sliceplane(plane, "--leader-elect=false", f"--metrics-bind-address=127.0.0.1:{free_port()}")
+    return (
+        Contender("KCM defaults", kcm(), once=True),
+        Contender("KCM tuned", kcm("--kube-api-qps=5000", "--kube-api-burst=10000", *workers)),
+        Contender("Sliceplane", sliceplane),
+    )
 
 
 def _kcm_replica(plane: ControlPlane) -> Process:
@@ -37,25 +50,8 @@ def _sliceplane_replica(plane: ControlPlane) -> Process:
     return start_sliceplane(plane)
 
 
-KCM: Final = Contender("kube-controller-manager", _kcm)
-SLICEPLANE: Final = Contender("sliceplane", _sliceplane)
-
 # With leader election, at its defaults; returns when the process says that it is ready.
 REPLICAS: Final = (
-    Contender(KCM.name, _kcm_replica),
-    Contender(SLICEPLANE.name, _sliceplane_replica),
+    Contender("kube-controller-manager", _kcm_replica),
+    Contender("sliceplane", _sliceplane_replica),
 )
-
-
-def cpu_seconds(pid: int) -> float:
-    """CPU time that a process has used, user and system."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / _TICKS
-
-
-def memory(pid: int, key: str) -> int:
-    """Bytes of `VmRSS` (now) or `VmHWM` (peak)."""
-    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
-        if line.startswith(key):
-            return int(line.split()[1]) * 1024
-    return 0

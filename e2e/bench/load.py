@@ -1,8 +1,9 @@
 """What the benchmark puts on the API server: Nodes, Services and ready Pods, and a steady rate of readiness changes."""
 
 import asyncio
+import math
 import random
-from collections.abc import Awaitable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -13,27 +14,35 @@ from controllers.runtime.api_client import ApiClient
 Object = dict[str, Any]
 
 NAMESPACE: Final = "bench"
+PODS: Final = f"/api/v1/namespaces/{NAMESPACE}/pods"
 ZONES: Final = ("zone-a", "zone-b", "zone-c")
 NODES: Final = 99
 READY_SINCE: Final = "2026-01-01T00:00:00Z"
 STRATEGIC: Final = "application/strategic-merge-patch+json"
 _AT_ONCE: Final = 16
+_IMAGE: Final = "registry.example.com/team/app:v1.2.3"
 
 
 @dataclass(frozen=True)
 class Size:
-    """How much: `pods` are spread evenly over dual-stack `services`."""
+    """How much: `pods` are spread evenly over dual-stack `services`, and over `nodes` in three zones."""
 
     pods: int
     services: int
+    nodes: int = NODES
 
     @property
     def slices(self) -> int:
-        """One for each family: no Service has more than 100 Pods."""
-        return 2 * self.services
+        """For each family one for every 100 Pods of a Service, and one for a Service without Pods."""
+        fewest, more = divmod(self.pods, self.services)
+        return 2 * (more * _full(fewest + 1) + (self.services - more) * _full(fewest))
 
 
-async def _all(work: Iterable[Awaitable[object]]) -> None:
+def _full(pods: int) -> int:
+    return max(1, math.ceil(pods / 100))
+
+
+async def all_of(work: Iterable[Awaitable[object]]) -> None:
     """Runs everything, a few at a time."""
     slots = asyncio.Semaphore(_AT_ONCE)
 
@@ -44,88 +53,113 @@ async def _all(work: Iterable[Awaitable[object]]) -> None:
     await asyncio.gather(*(one(each) for each in work))
 
 
-async def _post(client: ApiClient, path: str, body: Object) -> None:
+async def post(client: ApiClient, path: str, body: Object) -> None:
     await client.request("POST", path, body=msgspec.json.encode(body))
 
 
 async def fill(client: ApiClient, size: Size) -> None:
-    """Creates everything, with no controller running."""
-    await _post(client, "/api/v1/namespaces", {"metadata": {"name": NAMESPACE}})
-    await _all(_post(client, "/api/v1/nodes", _node(number)) for number in range(NODES))
+    """Creates everything through the API server, with no controller running."""
+    await post(client, "/api/v1/namespaces", {"metadata": {"name": NAMESPACE}})
+    await all_of(post(client, "/api/v1/nodes", node(f"node-{n}", ZONES[n % 3])) for n in range(size.nodes))
     services = f"/api/v1/namespaces/{NAMESPACE}/services"
-    await _all(_post(client, services, _service(number)) for number in range(size.services))
-    await _all(_pod(client, number, size) for number in range(size.pods))
+    await all_of(post(client, services, service(f"svc-{n}", f"app-{n}")) for n in range(size.services))
+    await all_of(_filled_pod(client, number, size) for number in range(size.pods))
 
 
-def _node(number: int) -> Object:
-    labels = {"topology.kubernetes.io/zone": ZONES[number % 3], "kubernetes.io/hostname": f"node-{number}"}
+def node(name: str, zone: str) -> Object:
+    """A Node that is ready. Without what a kubelet adds, such as images."""
+    labels = {"topology.kubernetes.io/zone": zone, "kubernetes.io/hostname": name}
     conditions = [{"type": "Ready", "status": "True"}]
     return {
-        "metadata": {"name": f"node-{number}", "labels": labels},
+        "metadata": {"name": name, "labels": labels},
         "status": {"allocatable": {"cpu": "8"}, "conditions": conditions},
     }
 
 
-def _service(number: int) -> Object:
+def service(name: str, app: str) -> Object:
+    """A Service of both families, with a port by name and one by number."""
     spec = {
-        "selector": {"app": f"app-{number}"},
+        "selector": {"app": app},
         "ipFamilyPolicy": "RequireDualStack",
         "ports": [
             {"name": "http", "port": 80, "targetPort": "http"},
             {"name": "metrics", "port": 9090, "targetPort": 9090},
         ],
     }
-    return {"metadata": {"name": f"svc-{number}", "labels": {"app": f"app-{number}"}}, "spec": spec}
+    return {"metadata": {"name": name, "labels": {"app": app}}, "spec": spec}
 
 
-async def _pod(client: ApiClient, number: int, size: Size) -> None:
-    """A Pod as large as an ordinary one (some 5 kB of JSON), and ready."""
-    service = number % size.services
+def pod(name: str, app: str, node_name: str, template_hash: str) -> Object:
+    """A Pod as large as an ordinary one (some 5 kB of JSON), with no status yet."""
     env = [{"name": f"SETTING_{index}", "value": f"value-{index}" * 3} for index in range(20)]
     container = {
         "name": "main",
-        "image": "registry.example.com/team/app:v1.2.3",
+        "image": _IMAGE,
         "env": env,
         "ports": [{"name": "http", "containerPort": 8080}, {"name": "metrics", "containerPort": 9090}],
         "resources": {"requests": {"cpu": "100m", "memory": "128Mi"}, "limits": {"memory": "256Mi"}},
     }
-    labels = {"app": f"app-{service}", "version": "v1", "pod-template-hash": f"{service:08x}"}
-    body = {
-        "metadata": {"name": f"pod-{number}", "labels": labels},
-        "spec": {"nodeName": f"node-{number % NODES}", "containers": [container]},
+    return {
+        "metadata": {"name": name, "labels": {"app": app, "version": "v1", "pod-template-hash": template_hash}},
+        "spec": {"nodeName": node_name, "containers": [container]},
     }
-    path = f"/api/v1/namespaces/{NAMESPACE}/pods"
-    await _post(client, path, body)
-    four, six = f"10.{number >> 16 & 255}.{number >> 8 & 255}.{number & 255}", f"fd00:10:244::{number:x}"
-    status = {
+
+
+def running(four: str, six: str, *, ready: bool = True) -> Object:
+    """A Pod's status once its container runs."""
+    ready_conditions = {"ContainersReady", "Ready"}
+    main = {
+        "name": "main",
+        "ready": ready,
+        "started": True,
+        "restartCount": 0,
+        "image": _IMAGE,
+        "imageID": "",
+        "state": {"running": {"startedAt": READY_SINCE}},
+    }
+    return {
         "phase": "Running",
         "podIP": four,
         "podIPs": [{"ip": four}, {"ip": six}],
         "conditions": [
-            {"type": kind, "status": "True", "lastTransitionTime": READY_SINCE}
+            {
+                "type": kind,
+                "status": "True" if ready or kind not in ready_conditions else "False",
+                "lastTransitionTime": READY_SINCE,
+            }
             for kind in ("Initialized", "PodScheduled", "ContainersReady", "Ready")
         ],
-        "containerStatuses": [
-            {
-                "name": "main",
-                "ready": True,
-                "started": True,
-                "restartCount": 0,
-                "image": container["image"],
-                "imageID": "",
-                "state": {"running": {"startedAt": READY_SINCE}},
-            }
-        ],
+        "containerStatuses": [main],
     }
-    patch = msgspec.json.encode({"status": status})
-    await client.request("PATCH", f"{path}/pod-{number}/status", body=patch, content_type=STRATEGIC)
+
+
+async def patch_status(client: ApiClient, path: str, status: Mapping[str, object]) -> None:
+    """Merges into the status of an object, as kubelets do."""
+    body = msgspec.json.encode({"status": status})
+    await client.request("PATCH", f"{path}/status", body=body, content_type=STRATEGIC)
+
+
+async def _filled_pod(client: ApiClient, number: int, size: Size) -> None:
+    app = number % size.services
+    body = pod(f"pod-{number}", f"app-{app}", f"node-{number % size.nodes}", f"{app:08x}")
+    await post(client, PODS, body)
+    four, six = (
+        f"10.{number >> 16 & 255}.{number >> 8 & 255}.{number & 255}",
+        f"fd00:10:244::{number >> 16:x}:{number & 65535:x}",
+    )
+    await patch_status(client, f"{PODS}/pod-{number}", running(four, six))
+
+
+def _short(number: int) -> str:
+    return f"pod-{number}"
 
 
 class Flips:
     """Turns Pods' readiness over at a steady rate; `answered` is called with the Pod and its new readiness."""
 
-    def __init__(self, client: ApiClient, size: Size, seed: int) -> None:
-        self._client, self._size, self._random = client, size, random.Random(seed)
+    def __init__(self, client: ApiClient, size: Size, seed: int, name: Callable[[int], str] = _short) -> None:
+        """`name` tells what the Pods are called."""
+        self._client, self._size, self._random, self._name = client, size, random.Random(seed), name
         self._ready: dict[int, bool] = {}
 
     async def run(self, rate: float, seconds: float, sink: "Answered") -> int:
@@ -145,17 +179,16 @@ class Flips:
     async def restore(self) -> None:
         """Makes every Pod ready again, for whoever comes next."""
         nobody = Answered()
-        await _all(self._flip(number, nobody) for number, ready in list(self._ready.items()) if not ready)
+        await all_of(self._flip(number, nobody) for number, ready in list(self._ready.items()) if not ready)
 
     async def _flip(self, number: int, sink: "Answered") -> None:
         ready = not self._ready.get(number, True)
         self._ready[number] = ready
         condition = {"type": "Ready", "status": "True" if ready else "False", "lastTransitionTime": READY_SINCE}
-        patch = msgspec.json.encode({"status": {"conditions": [condition]}})
-        path = f"/api/v1/namespaces/{NAMESPACE}/pods/pod-{number}/status"
-        sink.sent(f"pod-{number}", ready)
-        await self._client.request("PATCH", path, body=patch, content_type=STRATEGIC)
-        sink.answered(f"pod-{number}", ready)
+        name = self._name(number)
+        sink.sent(name, ready)
+        await patch_status(self._client, f"{PODS}/{name}", {"conditions": [condition]})
+        sink.answered(name, ready)
 
 
 class Answered:

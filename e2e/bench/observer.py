@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import time
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import Final
 
@@ -50,20 +51,36 @@ class _List(Struct):
     metadata: _Meta
 
 
+@dataclass(slots=True)
+class _Change:
+    """What an endpoint should show, and since when: the answer's moment, once there is one."""
+
+    ready: bool
+    answered: float | None
+    # Of a change that is turned over before it was seen, nobody can tell which write shows it, or whether any must.
+    measured: bool
+
+
 class Observer(Answered):
-    """Follows the slices of the benchmark's Namespace; in monotonic seconds: uvloop's clock knows only ms."""
+    """Follows the slices of the benchmark's Namespace; in monotonic seconds: uvloop's clock knows only ms.
+
+    `latencies` are of the changes that were seen before the same Pod changed again; `overturned` counts the others.
+    """
 
     def __init__(self, client: ApiClient) -> None:
         self._client = client
         self._decoder = msgspec.json.Decoder(_Event)
-        self._pending: dict[tuple[str, str], tuple[bool, float | None]] = {}
+        self._pending: dict[tuple[str, str], _Change] = {}
         self._seen_early: dict[tuple[str, str], float] = {}
         self._version = ""
         self._task: asyncio.Task[None] | None = None
-        self.names: set[str] = set()
+        self._slices: dict[str, _Slice] = {}
         self.last_event = 0.0
         self.writes = 0
+        # JSON of the slices as the watch sends it, in every event but a deletion.
+        self.bytes_written = 0
         self.resumed = 0
+        self.overturned = 0
         self.latencies: list[float] = []
         self.written_at: list[float] = []
 
@@ -87,7 +104,7 @@ class Observer(Answered):
                 lines = Lines()
                 async for chunk in stream.iter_any():
                     for line in lines.feed(chunk):
-                        self._event(self._decoder.decode(line))
+                        self.see(line)
             self.resumed += 1
 
     def longest_gap(self, since: float) -> float:
@@ -100,7 +117,26 @@ class Observer(Answered):
         if self._task is not None and self._task.done():
             self._task.result()
 
-    def _event(self, event: _Event) -> None:
+    @property
+    def names(self) -> set[str]:
+        """The slices that there are."""
+        return set(self._slices)
+
+    def endpoints(self) -> dict[tuple[str, str], bool]:
+        """By Pod and family, whether its endpoint is ready; only of those that are in a slice."""
+        return {
+            (endpoint.target_ref.name, each.address_type): endpoint.conditions.ready
+            for each in self._slices.values()
+            for endpoint in each.endpoints or ()
+        }
+
+    def count(self) -> tuple[int, int]:
+        """How many slices and endpoints there are."""
+        return len(self._slices), sum(len(each.endpoints or ()) for each in self._slices.values())
+
+    def see(self, line: bytes) -> None:
+        """Takes one line of the watch, as JSON."""
+        event = self._decoder.decode(line)
         self._version = event.object.metadata.resource_version or self._version
         if event.type == "BOOKMARK":
             return
@@ -109,41 +145,52 @@ class Observer(Answered):
         self.written_at.append(now)
         found = event.object
         if event.type == "DELETED":
-            self.names.discard(found.metadata.name)
+            self._slices.pop(found.metadata.name, None)
             return
-        self.names.add(found.metadata.name)
+        self._slices[found.metadata.name] = found
+        self.bytes_written += len(line)
         for endpoint in found.endpoints or ():
             key = (endpoint.target_ref.name, found.address_type)
             wanted = self._pending.get(key)
-            if wanted is not None and wanted[0] == endpoint.conditions.ready:
-                self._shown(key, wanted[1], now)
+            if wanted is not None and wanted.ready == endpoint.conditions.ready:
+                self._shown(key, wanted, now)
 
-    def _shown(self, key: tuple[str, str], answered: float | None, now: float) -> None:
-        if answered is None:
+    def _shown(self, key: tuple[str, str], change: _Change, now: float) -> None:
+        if change.answered is None:
             # The slice was faster than the answer to the change.
             self._seen_early[key] = now
             return
-        self.latencies.append(now - answered)
+        self._done(key, change, now - change.answered)
+
+    def _done(self, key: tuple[str, str], change: _Change, seconds: float) -> None:
+        if change.measured:
+            self.latencies.append(seconds)
         del self._pending[key]
 
     def sent(self, pod: str, ready: bool) -> None:
         for family in ("IPv4", "IPv6"):
-            self._pending[pod, family] = (ready, None)
-            self._seen_early.pop((pod, family), None)
+            key = (pod, family)
+            overturns = key in self._pending
+            self.overturned += overturns
+            self._pending[key] = _Change(ready, None, measured=not overturns)
+            self._seen_early.pop(key, None)
 
     def answered(self, pod: str, ready: bool) -> None:
         now = time.monotonic()
         for family in ("IPv4", "IPv6"):
             key = (pod, family)
-            if self._pending.get(key, (not ready, None))[0] != ready:
+            change = self._pending.get(key)
+            if change is None or change.ready != ready:
                 continue  # turned over again meanwhile
             if self._seen_early.pop(key, None) is not None:
-                self.latencies.append(0.0)
-                del self._pending[key]
+                self._done(key, change, 0.0)
             else:
-                self._pending[key] = (ready, now)
+                change.answered = now
 
     @property
     def outstanding(self) -> int:
-        """How many endpoints do not show their last change yet."""
-        return len(self._pending)
+        """How many endpoints do not show their Pod's last change; one that was undone unseen is shown."""
+        if not self._pending:
+            return 0
+        shown = self.endpoints()
+        return sum(shown.get(key) != change.ready for key, change in self._pending.items())

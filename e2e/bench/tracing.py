@@ -10,8 +10,7 @@ import os
 import platform
 import statistics
 import sys
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
@@ -20,9 +19,11 @@ import uvloop
 from rich.console import Console
 from rich.table import Table
 
-from e2e.bench.__main__ import Bench, Measured
 from e2e.bench.contenders import Contender
+from e2e.bench.figures import Outcome, Results
 from e2e.bench.load import Size
+from e2e.bench.scenarios.churn import Churn
+from e2e.bench.suite import play
 from e2e.cluster.local import ControlPlane
 from e2e.cluster.otlp import HttpReceiver
 from e2e.cluster.process import Process, free_port
@@ -60,14 +61,14 @@ def _contenders(well: HttpReceiver, hangs: HttpReceiver) -> list[Contender]:
     ]
 
 
-def _ratios(rounds: Sequence[Measured], bases: Sequence[Measured], field: str) -> list[float]:
+def _ratios(rounds: Sequence[Outcome], bases: Sequence[Outcome], field: str) -> list[float]:
     """Round by round: what a machine does to all of a round alike is not in them."""
     pairs = [(getattr(each, field), getattr(base, field)) for each, base in zip(rounds, bases, strict=True)]
     # A slice may be faster than the answer to the change, and then the median is 0.
     return [value / base if base else math.nan for value, base in pairs]
 
 
-def _table(results: Mapping[str, Sequence[Measured]], title: str) -> Table:
+def _table(results: Results, title: str) -> Table:
     table = Table(title=title, title_justify="left")
     table.add_column("median of the rounds (ratio to no traces; its range)")
     for name in results:
@@ -101,19 +102,17 @@ def main(pods: int, services: int, rate: float, seconds: float, rounds: int) -> 
         asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner,
     ):
         grant(plane)
-        bench = Bench(plane, Size(pods, services), rate, seconds, console)
-        results = runner.run(bench.run(_contenders(well, hangs), rounds))
+        churn = Churn(name="tracing", size=Size(pods, services), rate=rate, seconds=seconds)
+        section = runner.run(play(churn, plane, _contenders(well, hangs), rounds, say=console.print))
         received = len(well.spans)
     machine = f"{os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}"
     title = f"{pods} Pods, {services} Services, {rate:g} changes/s for {seconds:g} s, {rounds} rounds; {machine}"
-    console.print(_table(results, title))
+    console.print(_table(section.results, title))
     console.print(f"spans that arrived: {received}")
     _OUT.mkdir(exist_ok=True)
-    record = {name: [asdict(each) for each in measured] for name, measured in results.items()}
-    (_OUT / "tracing.json").write_text(json.dumps({"title": title, "results": record}, indent=2) + "\n")
-    lost = {name: sum(each.outstanding for each in measured) for name, measured in results.items()}
-    if any(lost.values()) or not received:
-        console.print(f"changes that never became visible: {lost}")
+    (_OUT / "tracing.json").write_text(json.dumps({**section.record(), "title": title}) + "\n")
+    if section.lost or not received:
+        console.print(f"changes that never became visible: {section.lost}")
         sys.exit(1)
 
 

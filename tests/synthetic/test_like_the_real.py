@@ -1,0 +1,75 @@
+"""The synthetic API server answers as the real one does, as far as a controller asks."""
+
+import difflib
+from collections.abc import AsyncIterator, Iterator
+from pprint import pformat
+
+import msgspec
+import pytest
+
+from controllers.runtime.api_client import ApiClient
+from e2e.bench.load import Size, fill
+from e2e.bench.synthetic.capture import captured
+from e2e.bench.synthetic.measured import opened
+from e2e.bench.synthetic.plane import SyntheticPlane
+from e2e.bench.synthetic.population import Scale
+from e2e.bench.synthetic.templates import FOLDER
+from e2e.cluster.fixtures import unavailable
+from e2e.cluster.local import ControlPlane
+from e2e.cluster.toolchain import BuildError
+from tests.synthetic.conversation import PODS, Conversation, shape
+
+pytestmark = pytest.mark.server
+
+# The API server has a Service of its own (kubernetes), which is made up nowhere.
+SIZE = Size(pods=7, services=5, nodes=4)
+
+
+@pytest.fixture
+def real() -> Iterator[ControlPlane]:
+    plane = ControlPlane()
+    try:
+        plane.start()
+    except BuildError as error:
+        unavailable(error)
+    yield plane
+    plane.stop()
+
+
+@pytest.fixture
+async def both(real: ControlPlane) -> AsyncIterator[tuple[ApiClient, ApiClient]]:
+    with SyntheticPlane(Scale(SIZE.pods, SIZE.services, SIZE.nodes)) as made:
+        async with opened(real) as one, opened(made) as other:
+            yield one, other
+
+
+async def test_same_conversation(both: tuple[ApiClient, ApiClient]) -> None:
+    await fill(both[0], SIZE)
+    await both[0].request("DELETE", "/api/v1/namespaces/default/services/kubernetes")
+    notes = []
+    for client in both:
+        conversation = Conversation(client)
+        await conversation.writes()
+        await conversation.reads()
+        notes.append(conversation.notes)
+    real, made = notes
+    assert list(made) == list(real)
+    differing = [line for name in real for line in _diff(name, real[name], made[name])]
+    assert not differing, "\n".join(differing)
+    # As long as the real one's, but for the digits of its version.
+    texts = [await client.request("GET", f"{PODS}/pod-5") for client in both]
+    assert abs(len(texts[0]) - len(texts[1])) < 40
+
+
+def _diff(name: str, real: object, made: object) -> list[str]:
+    one, other = (pformat(each, width=60).splitlines() for each in (real, made))
+    return list(difflib.unified_diff(one, other, f"{name} (real)", f"{name} (synthetic)", n=2, lineterm=""))
+
+
+async def test_templates_are_what_the_api_server_answers_now(real: ControlPlane) -> None:
+    async with opened(real) as client:
+        found = await captured(client)
+    kept = {name: msgspec.json.decode((FOLDER / f"{name}.json").read_bytes()) for name in found}
+    assert {name: shape(msgspec.json.decode(text)) for name, text in found.items()} == {
+        name: shape(each) for name, each in kept.items()
+    }
