@@ -10,7 +10,7 @@ from controllers.endpoints.subsets import CAPACITY, Truncated, desired, truncate
 from controllers.membership.services import headless, not_syncable
 from controllers.membership.subsets import fingerprint, fingerprints
 from controllers.membership.trigger_time import Seen, trigger_time
-from controllers.model.objects import Endpoints, ObjectMeta, Pod, Service
+from controllers.model.objects import Endpoints, Fingerprints, ObjectMeta, Pod, Service
 from controllers.model.plan import Notice, Writes
 from controllers.model.reasons import Reason
 
@@ -44,23 +44,27 @@ def reconcile(snapshot: Snapshot) -> Plan:
         return Plan(not_synced=reason, seen=snapshot.seen)
     time, seen = trigger_time(service, snapshot.pods, snapshot.seen)
     want = truncate(desired(service, snapshot.pods))
+    wanted = fingerprint(want.subsets)
     if current is None:
-        new = _object(ObjectMeta(name=service.name, namespace=service.namespace), service, want, time)
+        new = _object(ObjectMeta(name=service.name, namespace=service.namespace), service, want, wanted, time)
         return Plan(writes=Writes(create=(new,)), notices=_notices(service, None, want), seen=seen)
-    if up_to_date(current, service, want):
+    if up_to_date(current, service, want, wanted):
         return Plan(seen=seen)
-    new = _object(current.metadata, service, want, time)
+    new = _object(current.metadata, service, want, wanted, time)
     return Plan(writes=Writes(update=(new,)), notices=_notices(service, current, want), seen=seen)
 
 
-def up_to_date(current: Endpoints, service: Service, want: Truncated) -> bool:
-    """Whether nothing needs to be written: subsets in whatever order, labels, the over-capacity mark (EP-41)."""
+def up_to_date(current: Endpoints, service: Service, want: Truncated, wanted: bytes) -> bool:
+    """Whether nothing needs to be written: subsets in whatever order, labels, the over-capacity mark (EP-41).
+
+    `wanted` is the fingerprint of the subsets.
+    """
     if (current.metadata.annotations or {}).get(names.OVER_CAPACITY_ANNOTATION) != _mark(want):
         return False
     if _compared(current.labels) != _compared(labels_for(service)):
         return False
     have = fingerprints(current)
-    return fingerprint(want.subsets) in (have.as_is, have.repacked)
+    return wanted in (have.as_is, have.repacked)
 
 
 def _compared(labels: dict[str, str]) -> dict[str, str]:
@@ -81,7 +85,7 @@ def labels_for(service: Service) -> dict[str, str]:
     return labels
 
 
-def _object(metadata: ObjectMeta, service: Service, want: Truncated, time: str) -> Endpoints:
+def _object(metadata: ObjectMeta, service: Service, want: Truncated, wanted: bytes, time: str) -> Endpoints:
     """What to write over `metadata`: labels are replaced, other annotations stay (EP-46 ... EP-50)."""
     annotations = dict(metadata.annotations or {})
     for key, value in ((names.TRIGGER_TIME_ANNOTATION, time), (names.OVER_CAPACITY_ANNOTATION, _mark(want))):
@@ -89,7 +93,10 @@ def _object(metadata: ObjectMeta, service: Service, want: Truncated, time: str) 
         if value:
             annotations[key] = value
     return Endpoints(
-        metadata=replace(metadata, labels=labels_for(service), annotations=annotations or None), subsets=want.subsets
+        metadata=replace(metadata, labels=labels_for(service), annotations=annotations or None),
+        subsets=want.subsets,
+        # They are in canonical order already.
+        fingerprints=Fingerprints(wanted, wanted),
     )
 
 

@@ -16,7 +16,7 @@ from api.names import (
     TRIGGER_TIME_ANNOTATION,
 )
 from controllers.endpoints.reconcile import Plan, Snapshot, labels_for, reconcile
-from controllers.membership.subsets import remembered
+from controllers.membership.subsets import fingerprints, remembered
 from controllers.membership.trigger_time import Seen
 from controllers.model.objects import Endpoints, EndpointSubset, Labels, ObjectMeta, Pod, Service, SubsetPort, TargetRef
 from controllers.model.plan import Writes
@@ -71,6 +71,7 @@ def test_without_pods_empty_endpoints_are_created_ep_t3() -> None:
     assert new == Endpoints(
         metadata=ObjectMeta(name="s", namespace="ns", labels=MANAGED, annotations={TRIGGER_TIME_ANNOTATION: CREATED}),
         subsets=(),
+        fingerprints=fingerprints(Endpoints(metadata=ObjectMeta(), subsets=())),
     )
 
 

@@ -164,9 +164,8 @@ async def test_any_news_of_a_service_asks_for_it_ep_14(stores: Stores, controlle
 async def test_touched_service_mends_its_endpoints_ep_20(stores: Stores, hands: Hands, controller: Controller) -> None:
     """An edit by hand asks for nothing; the Service's next event, whatever it says, puts it right."""
     await work(controller)
-    stores.endpoints.put(
-        replace(hands.server["s"], subsets=(), metadata=replace(held("s").metadata, resource_version="500"))
-    )
+    metadata = replace(held("s").metadata, resource_version="500")
+    stores.endpoints.put(replace(hands.server["s"], subsets=(), fingerprints=None, metadata=metadata))
     assert await asked(controller) == []
     stores.services.put(service())
     await work(controller)
