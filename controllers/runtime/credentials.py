@@ -5,18 +5,33 @@ Reading and refreshing credentials is the `kubernetes` package's work; here it b
 
 import asyncio
 import contextlib
+import importlib.util
 import os
 import ssl
+import sys
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import yaml
-from kubernetes.aio import config as kube
-from kubernetes.aio.client import Configuration
-from kubernetes.aio.config.config_exception import ConfigException
-from kubernetes.aio.config.kube_config import _cleanup_temp_files
 
 from controllers.telemetry.logs import bind
+
+
+def _only_parts_of(package: str) -> None:
+    """Lets modules of a package be imported without all that the package itself imports."""
+    spec = importlib.util.find_spec(package)
+    if package not in sys.modules and spec is not None:
+        sys.modules[package] = importlib.util.module_from_spec(spec)
+
+
+# Clients of every kind, which nobody here asks for, are 9 MB of memory and a fifth of the time to start.
+_only_parts_of("kubernetes")
+_only_parts_of("kubernetes.aio")
+
+from kubernetes.aio import config as kube  # noqa: E402
+from kubernetes.aio.client import Configuration  # noqa: E402
+from kubernetes.aio.config.config_exception import ConfigException  # noqa: E402
+from kubernetes.aio.config.kube_config import _cleanup_temp_files  # noqa: E402
 
 
 class CredentialsError(Exception):
