@@ -5,6 +5,8 @@ ES-46).
 from collections.abc import Iterable, Mapping
 from typing import Final, NamedTuple
 
+from msgspec import Struct
+
 from controllers.membership import pods as membership
 from controllers.membership.ports import Resolver
 from controllers.model.identity import Identity
@@ -29,8 +31,15 @@ class LeftOut(NamedTuple):
     family: str = ""
 
 
-# A Pod that may be published in some family, and the port group that it belongs to there; plain, for there are many.
-Candidate = tuple[Pod, Group]
+class Candidate(Struct, frozen=True, gc=False):
+    """A Pod that may be published, its Node if there is one, its port group, and what is the same in every family."""
+
+    pod: Pod
+    node: Node | None
+    group: Group
+    conditions: Conditions
+    hostname: str
+    target: TargetRef
 
 
 class Selected(NamedTuple):
@@ -45,7 +54,7 @@ class Desired(NamedTuple):
     left_out: list[LeftOut]
 
 
-def select(service: Service, pods: Iterable[Pod]) -> Selected:
+def select(service: Service, pods: Iterable[Pod], nodes: Mapping[str, Node]) -> Selected:
     """Which of the selected Pods may be endpoints, in whatever family."""
     resolver = Resolver(service)
     candidates: list[Candidate] = []
@@ -53,36 +62,50 @@ def select(service: Service, pods: Iterable[Pod]) -> Selected:
     for pod in pods:
         reason = membership.left_out(pod)
         if reason is None:
-            candidates.append((pod, resolver.group(pod)))
+            candidates.append(_candidate(pod, nodes.get(pod.node_name), service, resolver.group(pod)))
         else:
             left_out.append(LeftOut(pod, reason))
     return Selected(candidates, left_out)
 
 
-def desired(service: Service, candidates: Iterable[Candidate], nodes: Mapping[str, Node], family: str) -> Desired:
+def desired(service: Service, candidates: Iterable[Candidate], family: str) -> Desired:
     """The endpoints of one family ("IPv4" or "IPv6"); a Pod registers its port group even if it is left out (ES-37)."""
     groups: dict[Group, dict[Identity, Endpoint]] = {}
     left_out: list[LeftOut] = []
-    for pod, key in candidates:
-        group = groups.get(key)
-        if group is None:
-            group = groups[key] = {}
-        node = nodes.get(pod.node_name)
-        reason = membership.left_out_of_family(pod, node, service, family)
+    group: dict[Identity, Endpoint] = {}
+    last: Group | None = None
+    for each in candidates:
+        pod = each.pod
+        # Most often the very same one as before: a look-up would hash every port.
+        if each.group is not last:
+            last = each.group
+            group = groups.setdefault(last, {})
+        reason = membership.left_out_of_family(pod, each.node, service, family)
         if reason is None:
-            made = _endpoint(pod, node, service, family)
-            group[(made.addresses, made.hostname or "", pod.namespace, pod.name)] = made
+            addresses = membership.addresses(pod, family)
+            group[(addresses, each.hostname, pod.namespace, pod.name)] = _endpoint(each, addresses)
         else:
             left_out.append(LeftOut(pod, reason, family))
     return Desired(groups, left_out)
 
 
-def _endpoint(pod: Pod, node: Node | None, service: Service, family: str) -> Endpoint:
+def _candidate(pod: Pod, node: Node | None, service: Service, group: Group) -> Candidate:
+    return Candidate(
+        pod,
+        node,
+        group,
+        _CONDITIONS[membership.ready(pod, service), pod.ready, pod.terminating],
+        membership.hostname(pod, service),
+        TargetRef(kind="Pod", namespace=pod.namespace, name=pod.name, uid=pod.uid),
+    )
+
+
+def _endpoint(each: Candidate, addresses: tuple[str, ...]) -> Endpoint:
     return Endpoint(
-        addresses=membership.addresses(pod, family),
-        conditions=_CONDITIONS[membership.ready(pod, service), pod.ready, pod.terminating],
-        hostname=membership.hostname(pod, service) or None,
-        target_ref=TargetRef(kind="Pod", namespace=pod.namespace, name=pod.name, uid=pod.uid),
-        node_name=pod.node_name or None,
-        zone=(node.zone or None) if node is not None else None,
+        addresses=addresses,
+        conditions=each.conditions,
+        hostname=each.hostname or None,
+        target_ref=each.target,
+        node_name=each.pod.node_name or None,
+        zone=(each.node.zone or None) if each.node is not None else None,
     )

@@ -115,7 +115,7 @@ def reconcile(snapshot: Snapshot) -> Plan:
         (each for each in snapshot.slices if each.metadata.deletion_timestamp is None), key=lambda each: each.name
     )
     time, seen = trigger_time(service, snapshot.pods, snapshot.seen)
-    selected = select(service, snapshot.pods)
+    selected = select(service, snapshot.pods, snapshot.nodes)
     left_out = list(selected.left_out)
     families = []
     for family in types:
@@ -135,9 +135,9 @@ def _reconcile_family(
     snapshot: Snapshot, family: str, candidates: Sequence[Candidate], existing: list[EndpointSlice], time: str
 ) -> tuple[FamilyPlan, list[LeftOut]]:
     service = snapshot.service
-    want = desired(service, candidates, snapshot.nodes, family)
+    want = desired(service, candidates, family)
     foreign, by_group = _by_group(service, existing)
-    groups = sorted(want.groups, key=repr)
+    groups = sorted(want.groups, key=repr) if len(want.groups) > 1 else list(want.groups)
     packed = [
         pack(service, family, group, by_group.pop(group, []), want.groups[group], snapshot.max_endpoints)
         for group in groups

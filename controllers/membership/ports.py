@@ -62,16 +62,21 @@ class Resolver:
         self._service = service
         self._known: dict[tuple[ContainerPort, ...], tuple[EndpointPort, ...]] = {}
         named = any(isinstance(port.target, str) for port in service.ports)
+        self._last_ports: tuple[ContainerPort, ...] | None = None
+        self._last: tuple[EndpointPort, ...] = ()
         self._same_for_all = None if named else self._group(Pod(namespace="", name=""))
 
     def group(self, pod: Pod) -> tuple[EndpointPort, ...]:
         """The Pod's group key; a port that the Pod does not have is dropped, and a Pod may have none at all (ES-48)."""
         if self._same_for_all is not None:
             return self._same_for_all
-        group = self._known.get(pod.ports)
-        if group is None:
-            group = self._known[pod.ports] = self._group(pod)
-        return group
+        # Replicas share their ports: most often they are the very same as before, and need not be hashed.
+        if pod.ports is not self._last_ports:
+            group = self._known.get(pod.ports)
+            if group is None:
+                group = self._known[pod.ports] = self._group(pod)
+            self._last_ports, self._last = pod.ports, group
+        return self._last
 
     def _group(self, pod: Pod) -> tuple[EndpointPort, ...]:
         resolved = (_resolve(port, pod) for port in self._service.ports)

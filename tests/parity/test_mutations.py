@@ -46,8 +46,8 @@ MUTATIONS: dict[str, Patch] = {
     "headless Services are not labelled": (slices, "headless", lambda _: False),
     "terminating Pods are ready": (
         endpoints,
-        "_endpoint",
-        lambda pod, *rest, original=endpoints._endpoint: original(replace(pod, terminating=False), *rest),
+        "_candidate",
+        lambda pod, *rest, original=endpoints._candidate: original(replace(pod, terminating=False), *rest),
     ),
 }
 
