@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from controllers.membership import pods as membership
 from controllers.membership.ports import Resolver
-from controllers.membership.subsets import repack
+from controllers.membership.subsets import repack, same_ports
 from controllers.model.addresses import is_ipv6
 from controllers.model.objects import (
     EndpointAddress,
@@ -48,7 +48,10 @@ def family_of(service: Service, pod: Pod) -> str:
 
 def desired(service: Service, pods: Iterable[Pod]) -> tuple[EndpointSubset, ...]:
     """The subsets of a Service's Endpoints in canonical order, however many addresses that makes."""
-    return repack(_raw(service, pods), from_api=False)
+    found = list(_raw(service, pods))
+    if all([each.ports is found[0].ports for each in found]):
+        return same_ports(found)  # the ordinary case, and what `repack` would make of it
+    return repack(found, from_api=False)
 
 
 def _raw(service: Service, pods: Iterable[Pod]) -> Iterator[EndpointSubset]:

@@ -37,6 +37,8 @@ QUOTA_EXCEEDED: Final = "QuotaExceeded"
 POOL_EXHAUSTED: Final = "PoolExhausted"
 # The API server frees a node port a moment after the Service that had it has gone, for all to see: seconds, at most.
 SETTLING: Final = 1.0
+# The API server's own repair may make an IPAddress again when its Service has just gone (IP-50).
+ADDRESS_SETTLING: Final = 0.5
 
 
 class Refusal(Struct, frozen=True):
@@ -58,7 +60,7 @@ class Draw(Struct, frozen=True):
 
     parts: tuple[Spans, ...]
     pool: IPPool | PortPool | None = None
-    settling: float = 0.0
+    settling: float = ADDRESS_SETTLING
 
     @property
     def strategy(self) -> str:

@@ -53,8 +53,9 @@ def decoded(text: str) -> Book:
 
 class _Given(Struct):
     key: str
+    # When it was claimed, when it was given, and when last, to the same.
+    claimed: float
     at: float
-    # When it was last given, to the same.
     last: float
     # When a cache of ours first showed that it is in use.
     seen: float | None = None
@@ -71,6 +72,7 @@ class Stash:
         self._sequence = 0
         self._observed: dict[str, tuple[Section, float]] = {}
         self._others: frozenset[int] = frozenset()
+        self._mine: frozenset[int] = frozenset()
 
     @property
     def others(self) -> frozenset[int]:
@@ -99,8 +101,7 @@ class Stash:
         if before is not None:
             before.last = now
             return
-        del self._fresh[number]
-        self._given[number] = _Given(key, now, now)
+        self._given[number] = _Given(key, self._fresh.pop(number), now, now)
         self._by_key.setdefault(key, []).append(number)
 
     def drop(self, number: int) -> None:
@@ -121,11 +122,12 @@ class Stash:
             if settled or now - given.last >= REQUEST_SECONDS:
                 self._settle(number, given)
 
-    def noticed(self, number: int, now: float, *, used: bool) -> None:
+    def noticed(self, number: int, now: float, *, used: bool, keep: int = 0) -> None:
         """A cache has just shown that a number is in use, or is not any more.
 
         One that was given, used and given back is done with at once: whoever takes it next cannot be mistaken, however
-        late its cache is. That counts where a pool is nearly full.
+        late its cache is. That counts where a pool is nearly full. Up to `keep` fresh numbers, it is ours to give again
+        while the claim lasts: the book shows it as ours all the time.
         """
         given = self._given.get(number)
         if given is None:
@@ -134,6 +136,8 @@ class Stash:
             given.seen = given.seen or now
         elif given.seen is not None:
             self._settle(number, given)
+            if number in self._mine and len(self._fresh) < keep and now - given.claimed < FRESH_SECONDS:
+                self._fresh[number] = given.claimed
 
     def _settle(self, number: int, given: _Given) -> None:
         del self._given[number]
@@ -158,8 +162,8 @@ class Stash:
                 observed[replica] = section, since if before.sequence == section.sequence else now
         respected = [section.numbers for section, since in observed.values() if now - since < RESPECT_SECONDS]
         self._observed, self._others = observed, frozenset(number for numbers in respected for number in numbers)
-        mine = frozenset(book.sections[self.me].numbers if self.me in book.sections else ())
-        self._fresh = {number: at for number, at in self._fresh.items() if number in mine}
+        self._mine = frozenset(book.sections[self.me].numbers if self.me in book.sections else ())
+        self._fresh = {number: at for number, at in self._fresh.items() if number in self._mine}
 
     def with_claims(self, book: Book, wanted: Iterable[int], now: float) -> Book:
         """The book with `wanted` in our section beside what we still hold, without the sections that count no more.
@@ -178,4 +182,6 @@ class Stash:
 
     def granted(self, wanted: Iterable[int], asked_at: float) -> None:
         """The book was written: what was wanted is ours, counted from when we asked."""
+        wanted = tuple(wanted)
+        self._mine = self._mine.union(wanted)
         self._fresh.update({number: asked_at for number in wanted if number not in self._given})

@@ -37,6 +37,7 @@ _TIDY_SOON: Final = 0.05
 _TIDY_LATER: Final = 2.0
 _SCARCE_SECONDS: Final = 10.0
 _HURRIED: Final = 0.25
+_WORTH_KEEPING: Final = 4
 
 
 class _Meta(Struct, rename="camel"):
@@ -65,6 +66,7 @@ class _Keeper:
         self.waiting = 0
         self.tidying = False
         self.scarce_until = 0.0
+        self.share = 0
         self.refilling = asyncio.Lock()
         self._client, self._clock = client, clock
         self._path = f"/apis/coordination.k8s.io/v1/namespaces/{namespace}/leases"
@@ -304,10 +306,19 @@ class Claimer:
         now = self._clock.now()
         for which, number in _changed(kind, old, new):
             keeper = self._keepers[which]
-            keeper.stash.noticed(number, now, used=number in self._world.holdings(which))
+            keep = self._keep(keeper, now)
+            keeper.stash.noticed(number, now, used=number in self._world.holdings(which), keep=keep)
             if not keeper.tidying and keeper.superfluous(now):
                 keeper.tidying = True
                 self._in_background(self._tidy(keeper))
+
+    def _keep(self, keeper: _Keeper, now: float) -> int:
+        """How many numbers that come back are given again without asking anybody, where little is left.
+
+        The book is what all replicas wait for then. With hardly anything left, it is for whoever asks first.
+        """
+        scarce = now < keeper.scarce_until and keeper.share >= _WORTH_KEEPING
+        return max(keeper.share if scarce else 0, keeper.waiting)
 
     async def _tidy(self, keeper: _Keeper) -> None:
         """Takes out of the book what we have no use for: soon where there is little, for others may be waiting."""
@@ -331,7 +342,8 @@ class Claimer:
         if left < _SHARE * BATCH:
             keeper.scarce_until = self._clock.now() + _SCARCE_SECONDS
         most = 4 if draw.strategy == SEQUENTIAL else BATCH
-        return max(1, min(most, left // _SHARE), min(keeper.waiting, left))
+        keeper.share = max(1, min(most, left // _SHARE))
+        return max(keeper.share, min(keeper.waiting, left))
 
     async def _refill(
         self, keeper: _Keeper, kind: str, spans: Spans, draw: Draw, service: Service, besides: Collection[int] = ()

@@ -57,6 +57,16 @@ def repack(subsets: Iterable[EndpointSubset], *, from_api: bool) -> tuple[Endpoi
     return _assembled(addresses, list(offered.values()))
 
 
+def same_ports(subsets: Sequence[EndpointSubset]) -> tuple[EndpointSubset, ...]:
+    """As `repack`, of subsets that differ in nothing but their addresses, each of which is there once."""
+    ready = _in_order(each for subset in subsets for each in subset.addresses)
+    unready = _in_order(each for subset in subsets for each in subset.not_ready_addresses)
+    if not ready and not unready:
+        return ()
+    ports = dict.fromkeys(port for port in subsets[0].ports if port.port > 0)
+    return (EndpointSubset(ready, unready, tuple(sorted(ports, key=port_hash))),)
+
+
 def _assembled(addresses: dict[_Key, EndpointAddress], offered: list[_Offered]) -> tuple[EndpointSubset, ...]:
     """One subset for each distinct readiness of addresses; what has no address vanishes (EP-38)."""
     distinct: list[tuple[dict[_Key, bool], list[SubsetPort]]] = []

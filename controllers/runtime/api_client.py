@@ -100,6 +100,7 @@ class ApiClient:
         self._reloading = asyncio.Lock()
         self._reloaded = -_RELOAD_SECONDS
         self._warned: set[str] = set()
+        self._warnings: set[str] = set()
         self._requests: Callable[[str, str], Counter]
         self._log = bind("controllers.runtime.api_client")
 
@@ -256,6 +257,10 @@ class ApiClient:
     def _warn(self, headers: list[str]) -> None:
         """Logs what the API server warns of (a deprecated API, for example) once for each text, not at every write."""
         for header in headers:
+            if header in self._warnings:
+                continue
+            if len(self._warnings) < _REMEMBERED_WARNINGS:
+                self._warnings.add(header)
             for text in _WARNING.findall(header):
                 if text not in self._warned and len(self._warned) < _REMEMBERED_WARNINGS:
                     self._warned.add(text)

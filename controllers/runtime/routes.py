@@ -30,9 +30,11 @@ def services_of_pod(old: Pod | None, new: Pod | None, services: ServiceStore) ->
 
     Those that select it now or did before; if nothing but its labels changed, only those where this differs (ES-27).
     """
+    if old is not None and new is not None and old.labels == new.labels:
+        return _selecting(new, services)
     before = _selecting(old, services)
     after = _selecting(new, services)
-    if old is not None and new is not None and old.labels != new.labels and replace(old, labels=new.labels) == new:
+    if old is not None and new is not None and replace(old, labels=new.labels) == new:
         return before ^ after
     return before | after
 

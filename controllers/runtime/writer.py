@@ -146,8 +146,12 @@ class Writer(Generic[W]):
     async def _one(self, verb: str, write: Callable[[W], Awaitable[None]], each: W, counted: bool) -> None:
         async with self._slots:
             start = self._clock.now()
-            with writing(verb, self._writable.kind.name, each.name), self._store.writing(each):
-                await write(each)
+            self._store.write_begins(each)
+            try:
+                with writing(verb, self._writable.kind.name, each.name):
+                    await write(each)
+            finally:
+                self._store.write_ends(each)
             self._seconds[verb].observe(self._clock.now() - start)
             if counted:
                 self._changed(verb)

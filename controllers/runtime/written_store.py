@@ -4,8 +4,7 @@ resourceVersions compare as integers (KEP-5504): what is older than what is know
 stays deleted, whatever the watch still has to tell about it.
 """
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from functools import partial
 from typing import Protocol, TypeVar
 
@@ -63,20 +62,17 @@ class WrittenStore(Store[W]):
             return
         super().put(self._kept(record))
 
-    @contextmanager
-    def writing(self, record: W) -> Iterator[None]:
-        """While a write is under way, what the watch tells of its object waits for the answer: most often it is that.
+    def write_begins(self, record: W) -> None:
+        """From here to `write_ends`, what the watch tells of the object waits for the answer: most often it is that.
 
         So the watch can be faster than the answer, and our own write is no news all the same.
         """
-        key = self._key(record)
-        held = self._held[key] = []
-        try:
-            yield
-        finally:
-            self._held.pop(key, None)
-            for tell in held:
-                tell()
+        self._held[self._key(record)] = []
+
+    def write_ends(self, record: W) -> None:
+        """The write has been answered, or has failed: what has waited is looked at."""
+        for tell in self._held.pop(self._key(record), ()):
+            tell()
 
     def _hold(self, key: tuple[str, str], tell: Callable[[], None]) -> bool:
         held = self._held.get(key)
@@ -165,18 +161,16 @@ class SliceStore(WrittenStore[EndpointSlice]):
         return [slices[name] for name in self._of_service.get(namespace, {}).get(service, ())]
 
     def written_by_us(self, record: EndpointSlice) -> None:
-        with self._quietly():
-            super().written_by_us(record)
-
-    def deleted_by_us(self, record: EndpointSlice) -> None:
-        with self._quietly():
-            super().deleted_by_us(record)
-
-    @contextmanager
-    def _quietly(self) -> Iterator[None]:
         subscribers, self._subscribers = self._subscribers, []
         try:
-            yield
+            super().written_by_us(record)
+        finally:
+            self._subscribers = subscribers
+
+    def deleted_by_us(self, record: EndpointSlice) -> None:
+        subscribers, self._subscribers = self._subscribers, []
+        try:
+            super().deleted_by_us(record)
         finally:
             self._subscribers = subscribers
 

@@ -145,7 +145,7 @@ def test_look_ups_and_encodes_of_a_change(small: Cluster) -> None:
         "NodeStore.by_name": 1,
         "PodStore.selected_by": 1,
         # Of the Pod as it was and as it is.
-        "ServiceStore.selecting": 2,
+        "ServiceStore.selecting": 1,
         "SliceStore.of_service": 1,
     }
 

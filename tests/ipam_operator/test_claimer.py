@@ -320,6 +320,30 @@ def test_in_flight_by_service() -> None:
     play(scenario())
 
 
+def test_what_comes_back_is_given_again_without_asking_where_little_is_left() -> None:
+    """The book is what all replicas wait for: it is not written for a number that is ours anyway."""
+
+    async def scenario() -> None:
+        server, ask = Server(), pool_of(64)
+        a = Replica(server, "a")
+        first = await a.take("a/0#", ask)
+        assert first is not None
+        await asyncio.sleep(0.3)
+        before, given = server.book(), [first]
+        for number in range(1, 40):
+            made = owner(f"a/{number}", given[-1])
+            a.sees(None, made)
+            a.sees(made, None)
+            await asyncio.sleep(0.1)
+            again = await a.take(f"a/{number}#", ask)
+            assert again is not None
+            given.append(again)
+        assert server.book() == before
+        assert set(given) <= set(before["a"]["numbers"])
+
+    play(scenario())
+
+
 def test_claims_are_taken_back_once_they_are_of_no_use() -> None:
     """Used and given back: another replica may have it at once, where little is left."""
 

@@ -1,7 +1,7 @@
 """Slices: what we have written is known before the watch tells it, and old news changes nothing (D-1)."""
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -45,6 +45,15 @@ def relist(store: SliceStore, at: int, *listed: EndpointSlice, during: Callable[
     if during is not None:
         during()
     store.end_list(at)
+
+
+@contextlib.contextmanager
+def writing(store: SliceStore, record: EndpointSlice) -> Iterator[None]:
+    store.write_begins(record)
+    try:
+        yield
+    finally:
+        store.write_ends(record)
 
 
 def test_our_write_is_read_at_once_and_is_no_news(store: SliceStore, told: Told) -> None:
@@ -182,7 +191,7 @@ def test_history_that_went_back_is_believed(store: SliceStore, told: Told) -> No
 def test_while_we_write_the_watch_waits_and_our_own_write_is_no_news(store: SliceStore, told: Told) -> None:
     """The watch is often faster than the answer: that must not cost another sync."""
     store.put(version(8))
-    with store.writing(version(8)):
+    with writing(store, version(8)):
         store.put(version(10))
         assert held(store) == {"s-1": "8"}
         store.written_by_us(version(10))
@@ -191,7 +200,7 @@ def test_while_we_write_the_watch_waits_and_our_own_write_is_no_news(store: Slic
 
 def test_while_we_write_what_others_do_is_news_afterwards(store: SliceStore, told: Told) -> None:
     store.put(version(8))
-    with store.writing(version(8)):
+    with writing(store, version(8)):
         store.put(version(10))
         store.put(version(11))
         store.written_by_us(version(10))
@@ -201,7 +210,7 @@ def test_while_we_write_what_others_do_is_news_afterwards(store: SliceStore, tol
 @pytest.mark.parametrize("answered", [True, False])
 def test_while_we_write_a_deletion_waits_but_is_not_lost(store: SliceStore, told: Told, answered: bool) -> None:
     store.put(version(8))
-    with store.writing(version(8)):
+    with writing(store, version(8)):
         store.put(version(10))
         store.drop_named("ns", "s-1", "uid-1")
         if answered:
@@ -212,7 +221,7 @@ def test_while_we_write_a_deletion_waits_but_is_not_lost(store: SliceStore, told
 
 def test_failed_write_loses_no_news(store: SliceStore, told: Told) -> None:
     store.put(version(8))
-    with contextlib.suppress(TimeoutError), store.writing(version(8)):
+    with contextlib.suppress(TimeoutError), writing(store, version(8)):
         store.put(version(10))
         raise TimeoutError
     assert told == [(None, "8"), ("8", "10")]
@@ -221,7 +230,7 @@ def test_failed_write_loses_no_news(store: SliceStore, told: Told) -> None:
 def test_list_while_we_write_is_complete_and_what_waited_is_older(store: SliceStore) -> None:
     """A slice that a list does not name must not come back by an event from before it."""
     store.put(version(8))
-    with store.writing(version(8)):
+    with writing(store, version(8)):
         store.put(version(9))
         relist(store, 20, version(15, "other", uid="other"))
     assert held(store) == {"other": "15"}
@@ -234,7 +243,7 @@ def test_versions_of_our_own_are_known_until_the_watch_has_shown_them(store: Sli
     store.written_by_us(version(12))
     store.put(version(10))
     assert store.own_versions == {b"12"}, "a write that changed nothing has no event of its own"
-    with store.writing(version(12)):
+    with writing(store, version(12)):
         store.put(version(14))
         store.written_by_us(version(14))
     assert store.own_versions == {b"12"}, "its event has come before"
