@@ -36,9 +36,9 @@ RESERVED: Final = "Reserved"
 QUOTA_EXCEEDED: Final = "QuotaExceeded"
 POOL_EXHAUSTED: Final = "PoolExhausted"
 # The API server frees a node port a moment after the Service that had it has gone, for all to see: seconds, at most.
-SETTLING: Final = 1.0
+SETTLING: Final = 0.6
 # The API server's own repair may make an IPAddress again when its Service has just gone (IP-50).
-ADDRESS_SETTLING: Final = 0.5
+ADDRESS_SETTLING: Final = 0.25
 
 
 class Refusal(Struct, frozen=True):

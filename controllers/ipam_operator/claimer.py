@@ -5,6 +5,7 @@ The book of a kind is one Lease in our namespace, its claims in an annotation, c
 
 import asyncio
 import contextlib
+import math
 from collections.abc import Callable, Collection, Coroutine, Iterable
 from random import Random
 from typing import Any, Final
@@ -67,6 +68,8 @@ class _Keeper:
         self.tidying = False
         self.scarce_until = 0.0
         self.share = 0
+        # There was nothing to claim a moment ago: all who wait need not look again, each for himself.
+        self.dry_until = -math.inf
         self.refilling = asyncio.Lock()
         self._client, self._clock = client, clock
         self._path = f"/apis/coordination.k8s.io/v1/namespaces/{namespace}/leases"
@@ -220,15 +223,17 @@ class Claimer:
                 started = self._clock.now()
                 while True:
                     # Where nothing else is left, what has settled less must do.
-                    hurried = self._clock.now() - started > _PATIENCE / 3
+                    hurried = self._clock.now() - started > _PATIENCE / 6
                     if hurried:
                         draw = msgspec.structs.replace(draw, settling=min(draw.settling, _HURRIED))
                     async with keeper.refilling:
                         # Who refilled while we waited did so for us, too.
                         number = self._from_stash(kind, spans, draw, service, key, besides)
-                        if number is None:
+                        if number is None and self._clock.now() >= keeper.dry_until:
                             await self._refill(keeper, kind, spans, draw, service, besides)
                             number = self._from_stash(kind, spans, draw, service, key, besides)
+                            if number is None:
+                                keeper.dry_until = self._clock.now() + _AGAIN
                     claimed = number is None and self._claimed_only(kind, spans, draw, service, besides)
                     if not claimed:
                         return number
@@ -342,8 +347,9 @@ class Claimer:
         if left < _SHARE * BATCH:
             keeper.scarce_until = self._clock.now() + _SCARCE_SECONDS
         most = 4 if draw.strategy == SEQUENTIAL else BATCH
-        keeper.share = max(1, min(most, left // _SHARE))
-        return max(keeper.share, min(keeper.waiting, left))
+        # What comes back to a replica is what it has been asked for; most of the rest is for the others.
+        keeper.share = left // 3
+        return max(1, min(most, left // _SHARE), min(keeper.waiting, left))
 
     async def _refill(
         self, keeper: _Keeper, kind: str, spans: Spans, draw: Draw, service: Service, besides: Collection[int] = ()
