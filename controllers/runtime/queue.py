@@ -142,7 +142,10 @@ class WorkQueue:
         taken = self._processing.pop(key)
         if key not in self._failures:
             if len(self._resting) >= _REMEMBERED:
-                self._resting = {each: until for each, until in self._resting.items() if until > now}
+                # Who is asked for is still to be queued, though its time be over: the timer may be late.
+                self._resting = {
+                    each: until for each, until in self._resting.items() if until > now or each in self._dirty
+                }
             self._resting[key] = now + min(now - taken, LONGEST_REST_SECONDS)
         if key in self._dirty:
             self._queue(key, now)

@@ -186,6 +186,31 @@ def test_key_that_failed_does_not_rest() -> None:
     virtually(scenario())
 
 
+def test_key_that_is_asked_for_is_not_forgotten_with_those_that_have_rested() -> None:
+    """The timer may be late: a key whose rest is over waits for it all the same."""
+
+    async def scenario() -> None:
+        clock = FakeClock()
+        made = WorkQueue(clock)
+
+        async def synced(key: str) -> None:
+            made.add(key)
+            await made.get()
+            clock.time += 0.01
+            made.done(key)
+
+        await synced("asked")
+        made.add("asked")
+        for number in range(5_000):
+            await synced(str(number))
+        timers = asyncio.create_task(made.run_timers())
+        await asyncio.sleep(0)
+        assert await take(made) == "asked"
+        timers.cancel()
+
+    asyncio.run(scenario())
+
+
 def test_keys_that_have_rested_are_not_remembered_for_ever() -> None:
     async def scenario() -> None:
         async with timed() as made:
