@@ -84,7 +84,7 @@ class Stash:
         return number in self._fresh or number in self._given or number in self._others
 
     def fresh(self, now: float) -> list[int]:
-        """What may still be handed out, oldest claim first."""
+        """What may still be handed out; what has come back comes last."""
         self._fresh = {number: at for number, at in self._fresh.items() if now - at < FRESH_SECONDS}
         return list(self._fresh)
 

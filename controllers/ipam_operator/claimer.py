@@ -39,6 +39,7 @@ _TIDY_LATER: Final = 2.0
 _SCARCE_SECONDS: Final = 10.0
 _HURRIED: Final = 0.25
 _WORTH_KEEPING: Final = 4
+_DRAWS: Final = 256
 
 
 class _Meta(Struct, rename="camel"):
@@ -67,9 +68,10 @@ class _Keeper:
         self.waiting = 0
         self.tidying = False
         self.scarce_until = 0.0
-        self.share = 0
-        # There was nothing to claim a moment ago: all who wait need not look again, each for himself.
-        self.dry_until = -math.inf
+        # How many numbers of each draw may stay with us when they come back.
+        self.shares: dict[Spans, int] = {}
+        # Where there was nothing to claim a moment ago: all who wait for that need not look again, each for himself.
+        self.dry_until: dict[Spans, float] = {}
         self.refilling = asyncio.Lock()
         self._client, self._clock = client, clock
         self._path = f"/apis/coordination.k8s.io/v1/namespaces/{namespace}/leases"
@@ -229,11 +231,11 @@ class Claimer:
                     async with keeper.refilling:
                         # Who refilled while we waited did so for us, too.
                         number = self._from_stash(kind, spans, draw, service, key, besides)
-                        if number is None and self._clock.now() >= keeper.dry_until:
+                        if number is None and self._clock.now() >= keeper.dry_until.get(spans, -math.inf):
                             await self._refill(keeper, kind, spans, draw, service, besides)
                             number = self._from_stash(kind, spans, draw, service, key, besides)
                             if number is None:
-                                keeper.dry_until = self._clock.now() + _AGAIN
+                                keeper.dry_until[spans] = self._clock.now() + _AGAIN
                     claimed = number is None and self._claimed_only(kind, spans, draw, service, besides)
                     if not claimed:
                         return number
@@ -248,6 +250,8 @@ class Claimer:
             raise ClaimError(f"no number could be claimed: {error}") from error
         finally:
             keeper.waiting -= 1
+            if not keeper.waiting:
+                keeper.dry_until.clear()
 
     def _given(self, kind: str, key: str, besides: Collection[int]) -> list[int]:
         """What the request was given before, and nobody has by now."""
@@ -311,19 +315,21 @@ class Claimer:
         now = self._clock.now()
         for which, number in _changed(kind, old, new):
             keeper = self._keepers[which]
-            keep = self._keep(keeper, now)
+            keep = self._keep(keeper, number, now)
             keeper.stash.noticed(number, now, used=number in self._world.holdings(which), keep=keep)
             if not keeper.tidying and keeper.superfluous(now):
                 keeper.tidying = True
                 self._in_background(self._tidy(keeper))
 
-    def _keep(self, keeper: _Keeper, now: float) -> int:
+    def _keep(self, keeper: _Keeper, number: int, now: float) -> int:
         """How many numbers that come back are given again without asking anybody, where little is left.
 
         The book is what all replicas wait for then. With hardly anything left, it is for whoever asks first.
         """
-        scarce = now < keeper.scarce_until and keeper.share >= _WORTH_KEEPING
-        return max(keeper.share if scarce else 0, keeper.waiting)
+        if now >= keeper.scarce_until:
+            return 0
+        share = min((share for spans, share in keeper.shares.items() if number in spans), default=0)
+        return max(share, keeper.waiting) if share >= _WORTH_KEEPING else 0
 
     async def _tidy(self, keeper: _Keeper) -> None:
         """Takes out of the book what we have no use for: soon where there is little, for others may be waiting."""
@@ -348,7 +354,9 @@ class Claimer:
             keeper.scarce_until = self._clock.now() + _SCARCE_SECONDS
         most = 4 if draw.strategy == SEQUENTIAL else BATCH
         # What comes back to a replica is what it has been asked for; most of the rest is for the others.
-        keeper.share = left // 3
+        if len(keeper.shares) >= _DRAWS and spans not in keeper.shares:
+            keeper.shares.clear()
+        keeper.shares[spans] = left // 3
         return max(1, min(most, left // _SHARE), min(keeper.waiting, left))
 
     async def _refill(

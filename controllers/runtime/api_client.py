@@ -195,10 +195,10 @@ class ApiClient:
         """Opens a watch; reading from it fails with Unreachable when nothing comes for `idle_seconds`."""
         request = _Request("GET", path, query)
         # A watch is not compressed: an event is small, and waits for no block to fill.
-        asked = await self._asked(request, "identity", aiohttp.ClientTimeout(sock_connect=10.0, sock_read=idle_seconds))
+        limits = aiohttp.ClientTimeout(sock_connect=10.0, sock_read=idle_seconds)
         counted = False
         try:
-            async with asked as response:
+            async with await self._asked(request, "identity", limits) as response:
                 counted = self._count(request, response)
                 if response.status >= 400:
                     retry_after = response.headers.get("Retry-After")

@@ -159,7 +159,7 @@ class WorkQueue:
                 if self._due.get(key) == at:
                     del self._due[key]
                     self.add(key)
-                elif self._resting.get(key) == at and key not in self._processing:
+                elif self._resting.get(key) == at and key in self._dirty and key not in self._processing:
                     self._queue(key, now)
             self._timer_changed.clear()
             wait = self._delayed[0][0] - now if self._delayed else None

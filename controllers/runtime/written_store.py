@@ -47,10 +47,17 @@ class WrittenStore(Store[W]):
             return
         if self.own_versions:
             self.own_versions.discard(record.metadata.resource_version.encode())
-        self.answered(record)
+        self._take(record)
 
     def answered(self, record: W) -> None:
-        """Takes over what the API server has answered about an object."""
+        """Takes over what the API server has answered about an object: a list that is under way has not named it."""
+        listed, self._listed = self._listed, None
+        try:
+            self._take(record)
+        finally:
+            self._listed = listed
+
+    def _take(self, record: W) -> None:
         if record.metadata.uid in self._deleted:
             self._deleted_but_listed.add(record.metadata.uid)
             return
@@ -67,7 +74,7 @@ class WrittenStore(Store[W]):
 
         So the watch can be faster than the answer, and our own write is no news all the same.
         """
-        self._held[self._key(record)] = []
+        self._held.setdefault(self._key(record), [])
 
     def write_ends(self, record: W) -> None:
         """The write has been answered, or has failed: what has waited is looked at."""

@@ -163,9 +163,9 @@ class Replica:
         return None
 
 
-def pool_of(size: int, strategy: str = "Random", **fields: Any) -> Ask:
-    """For one of the first addresses after 10.96.0.31."""
-    pool = ip_pool("p", f"10.96.0.32-10.96.0.{31 + size}", strategy=strategy, **fields)
+def pool_of(size: int, strategy: str = "Random", net: int = 0, **fields: Any) -> Ask:
+    """For one of the first addresses after 10.96.0.31, or of another third octet."""
+    pool = ip_pool("p", f"10.96.{net}.32-10.96.{net}.{31 + size}", strategy=strategy, **fields)
     return Ask(IPV4, draws=(Draw((pool.addresses.ipv4,), pool),))
 
 

@@ -344,6 +344,22 @@ def test_what_comes_back_is_given_again_without_asking_where_little_is_left() ->
     play(scenario())
 
 
+def test_pool_that_is_dry_holds_up_no_other() -> None:
+    async def scenario() -> None:
+        server = Server()
+        dry, full = pool_of(1), pool_of(64, net=1)
+        a = Replica(server, "a")
+        assert await a.take("a/one#", dry) == FIRST
+        waiting = [asyncio.create_task(a.take(f"a/w{number}#", dry)) for number in range(10)]
+        await asyncio.sleep(0.1)
+        started = asyncio.get_running_loop().time()
+        assert await a.take("a/two#", full) is not None
+        assert asyncio.get_running_loop().time() - started < 0.04
+        await asyncio.gather(*waiting)
+
+    play(scenario())
+
+
 def test_claims_are_taken_back_once_they_are_of_no_use() -> None:
     """Used and given back: another replica may have it at once, where little is left."""
 
