@@ -143,10 +143,9 @@ async def _filled_pod(client: ApiClient, number: int, size: Size) -> None:
     app = number % size.services
     body = pod(f"pod-{number}", f"app-{app}", f"node-{number % size.nodes}", f"{app:08x}")
     await post(client, PODS, body)
-    four, six = (
-        f"10.{number >> 16 & 255}.{number >> 8 & 255}.{number & 255}",
-        f"fd00:10:244::{number >> 16:x}:{number & 65535:x}",
-    )
+    high, low = divmod(number, 65536)
+    six = f"fd00:10:244::{high:x}:{low:x}" if high else f"fd00:10:244::{low:x}"
+    four = f"10.{number >> 16 & 255}.{number >> 8 & 255}.{number & 255}"
     await patch_status(client, f"{PODS}/pod-{number}", running(four, six))
 
 
