@@ -28,10 +28,9 @@ from e2e.bench.scenarios.idle import IdleOutcome, growth
 from e2e.bench.scenarios.rolling import RollingOutcome
 from e2e.bench.scenarios.storm import StormOutcome
 from e2e.bench.suite import play, turns
-from e2e.cluster.fixtures import unavailable
+from e2e.cluster.fixtures import plane_of
 from e2e.cluster.local import ControlPlane
 from e2e.cluster.product import grant
-from e2e.cluster.toolchain import BuildError
 
 PNG: Final = b"\x89PNG"
 
@@ -234,12 +233,9 @@ TINY: Final = Options(pods=60, services=6, nodes=30, seconds=2.0, wave=20)
 @pytest.fixture
 def plane() -> Iterator[ControlPlane]:
     """A control plane of its own: a scenario loads a whole cluster."""
-    try:
-        with ControlPlane() as made:
-            grant(made)
-            yield made
-    except BuildError as error:
-        unavailable(error)
+    with plane_of() as made:
+        grant(made)
+        yield made
 
 
 def played(plane: ControlPlane, name: str, controllers: str = "all") -> Outcome:

@@ -95,7 +95,7 @@ def _object(metadata: ObjectMeta, service: Service, want: Truncated, wanted: byt
     return Endpoints(
         metadata=replace(metadata, labels=labels_for(service), annotations=annotations or None),
         subsets=want.subsets,
-        # They are in canonical order already.
+        # What is compared with them next time has the same order.
         fingerprints=Fingerprints(wanted, wanted),
     )
 

@@ -35,7 +35,7 @@ NOT_ENTITLED: Final = "NotEntitled"
 RESERVED: Final = "Reserved"
 QUOTA_EXCEEDED: Final = "QuotaExceeded"
 POOL_EXHAUSTED: Final = "PoolExhausted"
-# The API server frees a node port a moment after the Service that had it has gone, for all to see: seconds, at most.
+# The API server frees a node port a moment after the Service that had it has gone, for all to see.
 SETTLING: Final = 0.6
 # The API server's own repair may make an IPAddress again when its Service has just gone (IP-50).
 ADDRESS_SETTLING: Final = 0.25

@@ -68,16 +68,16 @@ class ShardReflector(Reflector[R]):
             return True
         return not namespace or self._ours(namespace)
 
-    def _event(self, line: bytes) -> None:
+    def _read(self, line: bytes) -> None:
         try:
             event = _EVENT.decode(line)
         except msgspec.MsgspecError:
-            super()._event(line)
+            super()._read(line)
             return
         # Neither a bookmark nor an error has a Namespace.
         meta = event.object.metadata
         if not meta.namespace or self._ours(meta.namespace):
-            super()._event(line)
+            super()._read(line)
         else:
             # It has been seen, all the same: a watch goes on after it.
             self._version = meta.resource_version or self._version

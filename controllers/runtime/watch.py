@@ -269,6 +269,10 @@ class Reflector(Generic[R]):
                 own.discard(version)
                 self._version = version.decode()
                 return
+        self._read(line)
+
+    def _read(self, line: bytes) -> None:
+        """An event that may be news."""
         try:
             event = self._event_decoder.decode(line)
         except msgspec.MsgspecError as error:

@@ -168,16 +168,15 @@ class SliceStore(WrittenStore[EndpointSlice]):
         return [slices[name] for name in self._of_service.get(namespace, {}).get(service, ())]
 
     def written_by_us(self, record: EndpointSlice) -> None:
-        subscribers, self._subscribers = self._subscribers, []
-        try:
-            super().written_by_us(record)
-        finally:
-            self._subscribers = subscribers
+        self._quietly(super().written_by_us, record)
 
     def deleted_by_us(self, record: EndpointSlice) -> None:
+        self._quietly(super().deleted_by_us, record)
+
+    def _quietly(self, take: Callable[[EndpointSlice], None], record: EndpointSlice) -> None:
         subscribers, self._subscribers = self._subscribers, []
         try:
-            super().deleted_by_us(record)
+            take(record)
         finally:
             self._subscribers = subscribers
 

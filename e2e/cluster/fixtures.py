@@ -21,6 +21,16 @@ def unavailable(error: BuildError) -> NoReturn:
     pytest.skip(f"the control plane cannot be built: {error}")
 
 
+@contextlib.contextmanager
+def plane_of(*flags: str) -> Iterator[ControlPlane]:
+    """A control plane of the test's own: what is done to it would be in the way of others. `flags` are the server's."""
+    try:
+        with ControlPlane(extra_apiserver_args=flags) as made:
+            yield made
+    except BuildError as error:
+        unavailable(error)
+
+
 @pytest.fixture(scope="session")
 def control_plane() -> Iterator[ControlPlane]:
     """One control plane for all tests of this worker, started by the first that asks. Isolate by `namespace`."""

@@ -17,11 +17,12 @@ from typing import NamedTuple, TypeVar
 import grpc
 import psutil
 
+from e2e.cluster.fixtures import plane_of
 from e2e.cluster.ipam import Ipam, ip_pool, port_pool
 from e2e.cluster.local import ControlPlane
 from e2e.cluster.process import free_port
 from e2e.cluster.rest import Api, ApiError, Object, Objects, path_of
-from tests.shell.ipaming import Team, metric, namespaces, plane_of, refused, service_cidr
+from tests.shell.ipaming import Team, metric, namespaces, refused, service_cidr
 from tests.shell.waiting import eventually
 
 T = TypeVar("T")

@@ -8,26 +8,13 @@ from typing import Any, NamedTuple
 import pytest
 import urllib3
 
-from e2e.cluster.fixtures import unavailable
-from e2e.cluster.local import ControlPlane
 from e2e.cluster.process import Process
 from e2e.cluster.rest import Api, ApiError, Object, path_of
-from e2e.cluster.toolchain import BuildError
 from tests.shell.waiting import eventually
 
 HTTP: Object = {"name": "http", "port": 80}
 
 _http = urllib3.PoolManager(retries=False, timeout=5.0)
-
-
-@contextlib.contextmanager
-def plane_of(*flags: str) -> Iterator[ControlPlane]:
-    """A control plane of the test's own: what is done to it would be in the way of others."""
-    try:
-        with ControlPlane(extra_apiserver_args=flags) as made:
-            yield made
-    except BuildError as error:
-        unavailable(error)
 
 
 def namespaces(api: Api, *names: str) -> None:

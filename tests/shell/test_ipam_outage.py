@@ -11,10 +11,11 @@ import uvloop
 from rich.console import Console
 
 from e2e.bench import ipam as storm
+from e2e.cluster.fixtures import plane_of
 from e2e.cluster.ipam import Ipam, ip_pool
 from e2e.cluster.local import ControlPlane
 from e2e.cluster.rest import Api, ApiError, path_of
-from tests.shell.ipaming import Team, address_object, condition, metric, namespaces, plane_of, refused
+from tests.shell.ipaming import Team, address_object, condition, metric, namespaces, refused
 from tests.shell.waiting import eventually
 
 pytestmark = pytest.mark.server

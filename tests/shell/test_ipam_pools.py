@@ -7,9 +7,10 @@ from typing import NamedTuple
 import pytest
 
 from controllers.ipam.snapshot import HOLD_MANAGER
+from e2e.cluster.fixtures import plane_of
 from e2e.cluster.ipam import Ipam, ip_pool, port_pool
 from e2e.cluster.rest import Api, ApiError
-from tests.shell.ipaming import Team, address_object, condition, metric, namespaces, node_ports, plane_of, refused
+from tests.shell.ipaming import Team, address_object, condition, metric, namespaces, node_ports, refused
 from tests.shell.waiting import eventually
 
 pytestmark = pytest.mark.server

@@ -9,9 +9,10 @@ from typing import NamedTuple
 
 import pytest
 
+from e2e.cluster.fixtures import plane_of
 from e2e.cluster.ipam import Ipam, ip_pool
 from e2e.cluster.rest import Api, ApiError, Object
-from tests.shell.ipaming import Team, metric, namespaces, node_ports, plane_of, refused, service_cidr
+from tests.shell.ipaming import Team, metric, namespaces, node_ports, refused, service_cidr
 from tests.shell.waiting import eventually
 
 pytestmark = pytest.mark.server

@@ -8,10 +8,9 @@ from contextlib import contextmanager
 import pytest
 
 from api.names import TOPOLOGY_MODE_ANNOTATION, ZONE_LABEL
-from e2e.cluster.fixtures import unavailable
+from e2e.cluster.fixtures import plane_of
 from e2e.cluster.local import ControlPlane
 from e2e.cluster.product import grant
-from e2e.cluster.toolchain import BuildError
 from tests.shell.kcm import CHANGES, SYNCS, kcm
 from tests.shell.sliceplane import running
 from tests.shell.waiting import eventually
@@ -25,12 +24,9 @@ _names = itertools.count()
 @pytest.fixture(scope="module")
 def plane() -> Iterator[ControlPlane]:
     """A control plane of its own: the zones of all Nodes count for every Service."""
-    try:
-        with ControlPlane() as made:
-            grant(made)
-            yield made
-    except BuildError as error:
-        unavailable(error)
+    with plane_of() as made:
+        grant(made)
+        yield made
 
 
 @pytest.fixture

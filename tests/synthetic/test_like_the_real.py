@@ -14,9 +14,8 @@ from e2e.bench.synthetic.measured import opened
 from e2e.bench.synthetic.plane import SyntheticPlane
 from e2e.bench.synthetic.population import Scale
 from e2e.bench.synthetic.templates import FOLDER
-from e2e.cluster.fixtures import unavailable
+from e2e.cluster.fixtures import plane_of
 from e2e.cluster.local import ControlPlane
-from e2e.cluster.toolchain import BuildError
 from tests.synthetic.conversation import PODS, Conversation, shape
 
 pytestmark = pytest.mark.server
@@ -27,13 +26,8 @@ SIZE = Size(pods=7, services=5, nodes=4)
 
 @pytest.fixture
 def real() -> Iterator[ControlPlane]:
-    plane = ControlPlane()
-    try:
-        plane.start()
-    except BuildError as error:
-        unavailable(error)
-    yield plane
-    plane.stop()
+    with plane_of() as plane:
+        yield plane
 
 
 @pytest.fixture
