@@ -223,7 +223,7 @@ class ServiceStore(Store[Service]):
 
     def __init__(self) -> None:
         super().__init__()
-        self._of_pair: dict[str, dict[tuple[str, str], set[str]]] = {}
+        self._of_pair: dict[str, dict[tuple[str, str], tuple[str, ...]]] = {}
 
     def selecting(self, namespace: str, labels: Labels) -> list[Service]:
         """The Services that select Pods with these labels; costs the number of labels, not of Services."""
@@ -238,8 +238,7 @@ class ServiceStore(Store[Service]):
         if old is not None and old.selector:
             discard(self._of_pair, old.namespace, min(old.selector.items()), old.name)
         if new is not None and new.selector:
-            pair = min(new.selector.items())
-            self._of_pair.setdefault(new.namespace, {}).setdefault(pair, set()).add(new.name)
+            include(self._of_pair, new.namespace, min(new.selector.items()), new.name)
 
 
 class NodeStore(Store[Node]):
@@ -255,14 +254,24 @@ K2 = TypeVar("K2")
 V = TypeVar("V")
 
 
-def discard(index: dict[K1, dict[K2, set[V]]], outer: K1, inner: K2, value: V) -> None:
+def include(index: dict[K1, dict[K2, tuple[V, ...]]], outer: K1, inner: K2, value: V) -> None:
+    """Puts one value into a two-level index; most places have one, and a tuple of one has a quarter of a set's size."""
+    level = index.setdefault(outer, {})
+    values = level.get(inner, ())
+    if value not in values:
+        level[inner] = (*values, value)
+
+
+def discard(index: dict[K1, dict[K2, tuple[V, ...]]], outer: K1, inner: K2, value: V) -> None:
     """Takes one value out of a two-level index, and what is empty with it."""
     level = index.get(outer)
     values = level.get(inner) if level is not None else None
     if level is None or values is None:
         return
-    values.discard(value)
-    if not values:
-        del level[inner]
-        if not level:
-            del index[outer]
+    left = tuple(each for each in values if each != value)
+    if left:
+        level[inner] = left
+        return
+    del level[inner]
+    if not level:
+        del index[outer]

@@ -11,7 +11,7 @@ from typing import Protocol, TypeVar
 from api import names
 from controllers.membership.subsets import remembered
 from controllers.model.objects import Endpoints, EndpointSlice, ObjectMeta
-from controllers.runtime.store import Store, discard
+from controllers.runtime.store import Store, discard, include
 
 
 class Written(Protocol):
@@ -160,7 +160,7 @@ class SliceStore(WrittenStore[EndpointSlice]):
 
     def __init__(self) -> None:
         super().__init__()
-        self._of_service: dict[str, dict[str, set[str]]] = {}
+        self._of_service: dict[str, dict[str, tuple[str, ...]]] = {}
 
     def of_service(self, namespace: str, service: str) -> list[EndpointSlice]:
         """The slices labelled with a Service's name, whoever manages them."""
@@ -181,11 +181,12 @@ class SliceStore(WrittenStore[EndpointSlice]):
             self._subscribers = subscribers
 
     def _reindex(self, old: EndpointSlice | None, new: EndpointSlice | None) -> None:
+        if old is not None and new is not None and _service_of(old) == _service_of(new):
+            return
         if old is not None:
             discard(self._of_service, old.metadata.namespace, _service_of(old), old.name)
         if new is not None:
-            of_service = self._of_service.setdefault(new.metadata.namespace, {})
-            of_service.setdefault(_service_of(new), set()).add(new.name)
+            include(self._of_service, new.metadata.namespace, _service_of(new), new.name)
 
 
 class EndpointsStore(WrittenStore[Endpoints]):

@@ -26,7 +26,7 @@ from tests.builders import CREATED, HEADLESS, SUBSET_HTTP, address, existing_end
 MANAGED = {ENDPOINTS_MANAGED_BY_LABEL: ENDPOINTS_MANAGED_BY}
 LATER = "2026-01-02T00:00:00Z"
 NOTHING = Writes[Endpoints]()
-SEEN = Seen(CREATED, {each.name: CREATED for each in pods(1001)})
+SEEN = Seen(CREATED, tuple(pods(1001)))
 
 
 def planned(
@@ -255,10 +255,11 @@ def test_trigger_time_is_kept_until_it_is_written_ep_t38() -> None:
     again = planned(service(), changed, current, SEEN)
     assert again == first
     assert annotations(updated(first)) == {TRIGGER_TIME_ANNOTATION: LATER}
-    assert first.seen == Seen(CREATED, {"pod-000": LATER})
+    assert first.seen == Seen(CREATED, tuple(changed))
     assert annotations(updated(planned(service(), changed, current, first.seen))) == {}
 
 
 def test_nothing_to_write_moves_the_trigger_time_on_es_91() -> None:
-    plan = planned(service(), [pod(0, ready_since=LATER)], existing_endpoints(subset(pods(1))), SEEN)
-    assert (plan.writes, plan.seen) == (NOTHING, Seen(CREATED, {"pod-000": LATER}))
+    changed = pod(0, ready_since=LATER)
+    plan = planned(service(), [changed], existing_endpoints(subset(pods(1))), SEEN)
+    assert (plan.writes, plan.seen) == (NOTHING, Seen(CREATED, (changed,)))

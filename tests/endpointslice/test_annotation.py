@@ -13,8 +13,8 @@ LATER = "2026-01-02T00:00:00Z"
     ("seen", "ready_since", "expected"),
     [
         pytest.param(None, [], CREATED, id="ES-T66"),
-        pytest.param(Seen(CREATED, {}), ["2026-01-03T00:00:00Z", LATER], LATER, id="ES-T67"),
-        pytest.param(Seen(CREATED, {"pod-000": LATER}), [LATER], None, id="ES-T68"),
+        pytest.param(Seen(CREATED, ()), ["2026-01-03T00:00:00Z", LATER], LATER, id="ES-T67"),
+        pytest.param(Seen(CREATED, (pod(ready_since=LATER),)), [LATER], None, id="ES-T68"),
     ],
 )
 def test_trigger_time_is_on_every_write_es_90(seen: Seen | None, ready_since: list[str], expected: str | None) -> None:
@@ -34,6 +34,7 @@ def test_trigger_time_is_on_every_write_es_90(seen: Seen | None, ready_since: li
 
 def test_trigger_time_alone_writes_nothing_es_90() -> None:
     found = [existing("s-a", [pod()], annotations={"endpoints.kubernetes.io/last-change-trigger-time": CREATED})]
-    plan = planned(pods=[pod(ready_since=LATER)], slices=found, seen=Seen(CREATED, {}))
+    changed = pod(ready_since=LATER)
+    plan = planned(pods=[changed], slices=found, seen=Seen(CREATED, ()))
     assert not plan
-    assert plan.seen == Seen(CREATED, {"pod-000": LATER})
+    assert plan.seen == Seen(CREATED, (changed,))

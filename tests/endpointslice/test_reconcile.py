@@ -90,7 +90,7 @@ def test_terminating_slice_is_neither_kept_nor_filled_es_t12() -> None:
     ],
 )
 def test_why_a_service_is_not_synced(of: Any, reason: Reason) -> None:
-    seen = Seen(CREATED, {"pod": CREATED})
+    seen = Seen(CREATED, (pod(),))
     assert planned(of, pods(1), seen=seen) == Plan(not_synced=reason, seen=seen)
     assert planned(pods=pods(1)).not_synced is None
 

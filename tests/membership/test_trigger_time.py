@@ -28,16 +28,17 @@ T0, T1, T2, T3, T4 = (f"2026-01-01T00:00:0{second}Z" for second in range(5))
 )
 def test_trigger_time(created: str, ready_since: list[str], seen: dict[int, str] | None, expected: str) -> None:
     pods = [pod(number, ready_since=time) for number, time in enumerate(ready_since)]
-    before = None if seen is None else Seen(T0, {pod(number).name: time for number, time in seen.items()})
+    known = tuple(pod(number, ready_since=time) for number, time in (seen or {}).items())
+    before = None if seen is None else Seen(T0, known)
     time, after = trigger_time(service(created=created), pods, before)
     assert time == expected
-    # ES-88: Pods that are gone are forgotten, and so are those without a time.
-    assert after == Seen(created, {each.name: each.ready_since for each in pods if each.ready_since})
+    # ES-88: Pods that are gone are forgotten.
+    assert after == Seen(created, tuple(pods))
 
 
 def test_pods_that_are_not_published_count_es_88() -> None:
     finished = pod(phase="Succeeded", first_family="", ready=False, ready_since=T3)
-    assert trigger_time(service(created=T0), [finished], Seen(T0, {}))[0] == T3
+    assert trigger_time(service(created=T0), [finished], Seen(T0, ()))[0] == T3
 
 
 def test_memory_is_carried_from_sync_to_sync() -> None:
