@@ -19,6 +19,7 @@ from controllers.runtime.endpoints_controller import EndpointsController
 from controllers.runtime.events import EventRecorder, Regarding
 from controllers.runtime.loop import Loop
 from controllers.runtime.mirroring_controller import MirroringController
+from controllers.runtime.queue import WorkQueue
 from controllers.runtime.sharded_watch import ShardReflector
 from controllers.runtime.slice_controller import SliceController
 from controllers.runtime.stores import Stores
@@ -47,6 +48,7 @@ class Workshop:
         self.reflectors = self._watch()
         endpoint, rate = configuration.tracing_endpoint, configuration.tracing_sampling_rate_per_million
         self._tracing = Tracing(endpoint, rate) if endpoint and rate else None
+        self._slices_queue: WorkQueue | None = None
 
     def close(self) -> None:
         """Exports the traces that are left; takes a few seconds at most."""
@@ -60,12 +62,13 @@ class Workshop:
 
     def loops(self) -> list[tuple[Loop, int]]:
         """Starts the controllers, whose caches have synced; returns what to run, each with its number of workers."""
+        # The Endpoints stand behind the slices, which therefore come first.
         builders = {
             ENDPOINTSLICE: self._endpointslice,
             ENDPOINTS: self._endpoints,
             MIRRORING: self._mirroring,
         }
-        return [builders[name]() for name in self.names]
+        return [build() for name, build in builders.items() if name in self.names]
 
     @contextlib.asynccontextmanager
     async def lease_recorder(self, client: ApiClient) -> AsyncIterator[EventRecorder]:
@@ -124,7 +127,9 @@ class Workshop:
             batch_seconds=config.endpointslice_updates_batch_period,
             grace_seconds=config.topology_grace_period,
         )
-        loop = Loop(controller.start(), self._clock, slice_controller.QUEUE_NAME, self._tracing)
+        started = controller.start()
+        self._slices_queue = started.queue
+        loop = Loop(started, self._clock, slice_controller.QUEUE_NAME, self._tracing)
         return loop, config.concurrent_service_endpoint_syncs
 
     def _endpoints(self) -> tuple[Loop, int]:
@@ -137,6 +142,7 @@ class Workshop:
             self._recorders[ENDPOINTS],
             self._clock,
             batch_seconds=config.endpoint_updates_batch_period,
+            behind=self._slices_queue,
         )
         loop = Loop(controller.start(), self._clock, endpoints_controller.QUEUE_NAME, self._tracing)
         return loop, config.concurrent_endpoint_syncs

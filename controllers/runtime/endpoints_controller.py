@@ -34,10 +34,12 @@ class EndpointsController:
         clock: Clock,
         *,
         batch_seconds: float,
+        behind: WorkQueue | None = None,
     ) -> None:
+        """`behind` is a queue that goes first: that of the slices, which is what proxies and DNS read."""
         self._stores, self._writer, self._recorder = stores, writer, recorder
         self._batch_seconds = batch_seconds
-        self._queue = WorkQueue(clock, added=metrics.QUEUE_ADDS.labels(name=QUEUE_NAME).inc)
+        self._queue = WorkQueue(clock, added=metrics.QUEUE_ADDS.labels(name=QUEUE_NAME).inc, behind=behind)
         self._causes = Causes(clock, self._queue)
         self._seen: dict[str, Seen] = {}
         # Creates that nobody has answered: perhaps they were carried out.

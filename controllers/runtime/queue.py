@@ -7,6 +7,9 @@ cannot starve a key. A key that fails comes back after a growing delay, for ever
 And it coalesces where the load asks for it: a key rests for as long as it was in work. So what is dear, or slow because
 the API server is full, is done at most half of the time, and all that changes meanwhile is done at once; who has rested
 waits for nothing.
+
+A queue may stand behind another, whose keys go first: when there is more to do than can be done, what matters more is
+in time, and the other coalesces.
 """
 
 import asyncio
@@ -22,6 +25,8 @@ LONGEST_SECONDS: Final = 60.0
 LONGEST_REST_SECONDS: Final = 1.0
 # So many keys may have rested without having been asked for again, before those are forgotten.
 _REMEMBERED: Final = 4096
+# Who stands behind another queue takes a key this often all the same: it is late then, but not forgotten.
+LONGEST_BEHIND_SECONDS: Final = 0.02
 
 
 class WorkQueue:
@@ -34,7 +39,10 @@ class WorkQueue:
         base: float = BASE_SECONDS,
         longest: float = LONGEST_SECONDS,
         added: Callable[[], None] = lambda: None,
+        behind: "WorkQueue | None" = None,
     ) -> None:
+        """`behind` is a queue whose waiting keys go before ours."""
+        self._behind = behind
         self._clock, self._base, self._longest, self._added = clock, base, longest, added
         self._waiting: deque[str] = deque()
         self._dirty: dict[str, float] = {}
@@ -48,6 +56,8 @@ class WorkQueue:
         # Counts the keys that wait, so that each wakes one worker, not all of them.
         self._ready = asyncio.Semaphore(0)
         self._timer_changed = asyncio.Event()
+        self._emptied = asyncio.Event()
+        self._turn = asyncio.Lock()
 
     def __len__(self) -> int:
         """How many keys wait for a worker now; not those whose delay runs."""
@@ -77,6 +87,7 @@ class WorkQueue:
             return
         self._resting.pop(key, None)
         self._waiting.append(key)
+        self._emptied.clear()
         self._ready.release()
 
     def add_after(self, key: str, seconds: float) -> None:
@@ -128,13 +139,31 @@ class WorkQueue:
         `done` must follow.
         """
         await self._ready.acquire()
+        if self._behind is not None and self._behind._waiting:
+            try:
+                await self._let_pass(self._behind)
+            except asyncio.CancelledError:
+                self._ready.release()
+                raise
         if self._closed:
             self._ready.release()
             return None
         key = self._waiting.popleft()
+        if not self._waiting:
+            self._emptied.set()
         added = self._dirty.pop(key)
         now = self._processing[key] = self._clock.now()
         return key, now - added
+
+    async def _let_pass(self, first: "WorkQueue") -> None:
+        """Waits until no key waits there; one worker at a time, so that together they are not more often in between."""
+        async with self._turn:
+            try:
+                async with asyncio.timeout(LONGEST_BEHIND_SECONDS):
+                    while first._waiting:
+                        await first._emptied.wait()
+            except TimeoutError:
+                return
 
     def done(self, key: str) -> None:
         """The key is processed; if it was added meanwhile, it waits again."""
