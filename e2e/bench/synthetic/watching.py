@@ -3,7 +3,7 @@
 import asyncio
 import json
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -138,8 +138,10 @@ class Channel:
 
     async def _begin(self, watcher: _Watcher, initial: Iterable[bytes], marked: bool) -> None:
         """Sends what exists, no faster than the client takes it; then what has happened meanwhile."""
-        async for lines in _some(initial):
-            watcher.connection.write(lines)
+        # Each on its own, as the API server flushes them: what wakes the client how often is part of what is measured.
+        for line in initial:
+            watcher.connection.write(chunk(line))
+            await asyncio.sleep(0)
             await watcher.connection.drain()
             if not watcher.connection.open:
                 return
@@ -148,16 +150,3 @@ class Channel:
         waiting, watcher.waiting = watcher.waiting or [], None
         for frame in waiting:
             watcher.send(frame)
-
-
-async def _some(lines: Iterable[bytes]) -> AsyncIterator[bytes]:
-    """Chunks of some lines at a time, with room for others in between."""
-    part: list[bytes] = []
-    for line in lines:
-        part.append(chunk(line))
-        if len(part) == 32:
-            yield b"".join(part)
-            part.clear()
-            await asyncio.sleep(0)
-    if part:
-        yield b"".join(part)
