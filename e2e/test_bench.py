@@ -16,7 +16,7 @@ from e2e.bench import __main__ as bench
 from e2e.bench import plots, report
 from e2e.bench.contenders import SETS, Contender, contenders
 from e2e.bench.figures import OURS, Goal, Outcome, Row, Section, quantile, ranks, ratio
-from e2e.bench.load import Size
+from e2e.bench.load import NAMESPACE, Size
 from e2e.bench.loader import LoadError, Template, pod_addresses, pod_name, service_addresses
 from e2e.bench.observer import Observer
 from e2e.bench.probes import count_writes
@@ -27,7 +27,7 @@ from e2e.bench.scenarios.cold import ColdOutcome
 from e2e.bench.scenarios.idle import IdleOutcome, growth
 from e2e.bench.scenarios.rolling import RollingOutcome
 from e2e.bench.scenarios.storm import StormOutcome
-from e2e.bench.suite import play, turns
+from e2e.bench.suite import play, playing, turns
 from e2e.cluster.fixtures import plane_of
 from e2e.cluster.local import ControlPlane
 from e2e.cluster.product import grant
@@ -128,10 +128,13 @@ def test_distribution_has_no_zero_on_its_logarithmic_axis() -> None:
 
 
 def test_orders_alternate_and_who_plays_once_has_the_first_round() -> None:
-    once, every, ours = contenders("slices")
+    once, every, ours, floor = contenders("slices")
     assert [each.once for each in (once, every, ours)] == [True, False, False]
     assert turns((once, every, ours), 2) == [(0, once), (0, every), (0, ours), (1, ours), (1, every)]
     assert turns((every, ours), 3, once=True) == [(0, every), (0, ours)]
+    cold, churn = chosen(["cold-10k", "churn-20"], Options())
+    assert playing(churn, (ours, floor)) == [ours, floor]
+    assert playing(cold, (ours, floor)) == [ours]
 
 
 def test_scenarios_are_chosen_by_name_or_kind() -> None:
@@ -143,7 +146,9 @@ def test_scenarios_are_chosen_by_name_or_kind() -> None:
     assert names("all", "big") == list(NAMES)
     assert {"all", "cold", *NAMES} <= set(CHOICES)
     (big,) = chosen(["big"], Options(pods=60))
-    assert big.size == Size(60, 10_000, 5_000)
+    assert big.size == Size(60, 10_000, 5_000, 1)
+    (cold,) = chosen(["cold-50k"], Options())
+    assert cold.size == Size(50_000, 2_500, 99, 50)
 
 
 def test_slices_are_full_at_a_hundred() -> None:
@@ -189,7 +194,11 @@ def observer() -> Observer:
 
 def seen(family: str, ready: bool, kind: str = "MODIFIED") -> bytes:
     endpoint = {"conditions": {"ready": ready}, "targetRef": {"name": "pod-1"}}
-    shown = {"metadata": {"name": f"web-{family}"}, "addressType": family, "endpoints": [endpoint]}
+    shown = {
+        "metadata": {"name": f"web-{family}", "namespace": NAMESPACE},
+        "addressType": family,
+        "endpoints": [endpoint],
+    }
     return json.dumps({"type": kind, "object": shown}).encode()
 
 
@@ -227,7 +236,7 @@ def test_a_deleted_slice_shows_nothing(observer: Observer) -> None:
     assert (observer.names, observer.endpoints(), observer.writes) == (set(), {}, 2)
 
 
-TINY: Final = Options(pods=60, services=6, nodes=30, seconds=2.0, wave=20)
+TINY: Final = Options(pods=60, services=6, nodes=30, namespaces=2, seconds=2.0, wave=20)
 
 
 @pytest.fixture
@@ -238,13 +247,13 @@ def plane() -> Iterator[ControlPlane]:
         yield made
 
 
-def played(plane: ControlPlane, name: str, controllers: str = "all") -> Outcome:
-    ours: tuple[Contender, ...] = tuple(each for each in contenders(controllers) if each.name == OURS)
+def played(plane: ControlPlane, name: str, controllers: str = "all", who: str = OURS) -> Outcome:
+    ours: tuple[Contender, ...] = tuple(each for each in contenders(controllers) if each.name == who)
     (scenario,) = chosen([name], TINY)
     found = asyncio.run(play(scenario, plane, ours, 1, settle_seconds=0.5))
-    assert [(who, len(each)) for who, each in found.results.items()] == [(OURS, 1)]
-    assert all(list(found.medians(row)) == [OURS] for row in found.rows)
-    (only,) = found.results[OURS]
+    assert [(name, len(each)) for name, each in found.results.items()] == [(who, 1)]
+    assert all(list(found.medians(row)) == [who] for row in found.rows)
+    (only,) = found.results[who]
     assert only.peak_memory >= max(size for _, size in only.memory) > 0
     assert only.lost == 0
     return only
@@ -274,6 +283,14 @@ def test_churn_counts_what_was_changed(plane: ControlPlane, controllers: str) ->
 
 
 @pytest.mark.server
+def test_floor_writes_the_changes_and_no_more(plane: ControlPlane) -> None:
+    found = played(plane, "churn-20", who="Floor")
+    assert isinstance(found, ChurnOutcome)
+    assert found.changes == 40
+    assert 0 < found.writes_per_change <= 2
+
+
+@pytest.mark.server
 @pytest.mark.parametrize("name", ["rolling-one", "rolling-many"])
 def test_rolling_update_replaces_every_pod(plane: ControlPlane, name: str) -> None:
     found = played(plane, name)
@@ -283,7 +300,7 @@ def test_rolling_update_replaces_every_pod(plane: ControlPlane, name: str) -> No
     # Three waves: at least once with the new Pods, and once without the old ones, in both families.
     assert found.writes >= 3 * 2 * 2 * 6
     # The next contender finds the cluster as it was.
-    names = {each["metadata"]["name"] for each in plane.client().list("Pod", "bench")}
+    names = {each["metadata"]["name"] for each in plane.client().list("Pod")}
     assert names == {pod_name(number) for number in range(60)}
 
 

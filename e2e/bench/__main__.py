@@ -18,7 +18,7 @@ from e2e.bench.contenders import SETS, Contender, contenders
 from e2e.bench.figures import Section
 from e2e.bench.scenarios import CHOICES, QUICK, Options, chosen
 from e2e.bench.scenarios.scenario import Scenario
-from e2e.bench.suite import play, turns
+from e2e.bench.suite import play, playing, turns
 from e2e.cluster.build import kubernetes_version
 from e2e.cluster.local import ControlPlane
 from e2e.cluster.product import grant
@@ -52,15 +52,15 @@ def _play_all(
 ) -> list[Section]:
     sections: list[Section] = []
     # Loading is a step, too.
-    total = sum(1 + len(turns(who, rounds, once=each.once)) for each in scenarios)
+    total = sum(1 + len(turns(playing(each, who), rounds, once=each.once)) for each in scenarios)
     columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
     with Progress(*columns, console=console, transient=True) as progress:
         steps = _Steps(progress, total)
         for scenario in scenarios:
             with ControlPlane() as plane, asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
                 grant(plane)
-                playing = play(scenario, plane, who, rounds, settle_seconds=settle, say=steps.begin)
-                sections.append(runner.run(playing))
+                played = play(scenario, plane, who, rounds, settle_seconds=settle, say=steps.begin)
+                sections.append(runner.run(played))
             console.print(report.table(sections[-1]))
     return sections
 
@@ -70,9 +70,10 @@ def _play_all(
 @click.option("--contender", "names", type=click.Choice(_NAMES), multiple=True, help="All, unless some are named.")
 @click.option("--controllers", type=click.Choice(tuple(SETS)), default="all", show_default=True, help="Of both sides.")
 @click.option("--rounds", type=click.IntRange(1), default=3, show_default=True, help="KCM's defaults have one.")
-@click.option("--pods", type=click.IntRange(1), help="In place of the scenarios' own size, as the next two.")
+@click.option("--pods", type=click.IntRange(1), help="In place of the scenarios' own size, as the next three.")
 @click.option("--services", type=click.IntRange(1))
 @click.option("--nodes", type=click.IntRange(1))
+@click.option("--namespaces", type=click.IntRange(1), help="Default: one for each thousand Pods.")
 @click.option("--seconds", type=click.FloatRange(0.5), help="Of load (churn, storm) or of rest (big, idle).")
 @click.option("--wave", type=click.IntRange(1), help="Pods at once in rolling updates.")
 @click.option("--settle", default=5.0, show_default=True, help="Seconds of rest before something is measured.")
@@ -85,6 +86,7 @@ def main(
     pods: int | None,
     services: int | None,
     nodes: int | None,
+    namespaces: int | None,
     seconds: float | None,
     wave: int | None,
     settle: float,
@@ -92,7 +94,7 @@ def main(
 ) -> None:
     """KCM, as users have it and at full speed, and Sliceplane, on one API server, in turn."""
     console = Console(width=_WIDTH)
-    scenarios = chosen(wanted, Options(pods, services, nodes, seconds, wave))
+    scenarios = chosen(wanted, Options(pods, services, nodes, namespaces, seconds, wave))
     who = [each for each in contenders(controllers) if not names or each.name in names]
     title = _title(controllers)
     console.print(title)

@@ -1,10 +1,14 @@
-"""Who is measured: the real KCM, as users have it and at full speed, and Sliceplane, with the same controllers."""
+"""Who is measured: the real KCM, as users have it and at full speed, and Sliceplane, with the same controllers.
+
+And what no Python process can do better than, on the machine of the day.
+"""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
 from api.controllers import CONTROLLERS, ENDPOINTSLICE
+from e2e.bench import floor
 from e2e.cluster.local import ControlPlane
 from e2e.cluster.process import Process, free_port
 from e2e.cluster.product import spawn_sliceplane, start_sliceplane
@@ -15,15 +19,19 @@ SETS: Final[Mapping[str, tuple[str, ...]]] = {"all": tuple(CONTROLLERS), "slices
 
 @dataclass(frozen=True)
 class Contender:
-    """What can be started; with `once`, one round of it is enough, since nobody is compared with it."""
+    """What can be started; with `once`, one round of it is enough, since nobody is compared with it.
+
+    A `floor` is no controller: it plays only where endpoints that are there change.
+    """
 
     name: str
     start: Callable[[ControlPlane], Process]
     once: bool = False
+    floor: bool = False
 
 
 def contenders(controllers: str = "all") -> tuple[Contender, ...]:
-    """KCM as users have it, KCM at full speed (the fair peer), and Sliceplane, all with one of SETS."""
+    """KCM as users have it, KCM at full speed (the fair peer), and Sliceplane, all with one of SETS; and the floor."""
     chosen = SETS[controllers]
 
     def kcm(*flags: str) -> Callable[[ControlPlane], Process]:
@@ -38,6 +46,7 @@ def contenders(controllers: str = "all") -> tuple[Contender, ...]:
         Contender("KCM defaults", kcm(), once=True),
         Contender("KCM tuned", kcm("--kube-api-qps=5000", "--kube-api-burst=10000", *workers)),
         Contender("Sliceplane", sliceplane),
+        Contender("Floor", floor.start, once=True, floor=True),
     )
 
 

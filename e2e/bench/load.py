@@ -25,11 +25,16 @@ _IMAGE: Final = "registry.example.com/team/app:v1.2.3"
 
 @dataclass(frozen=True)
 class Size:
-    """How much: `pods` are spread evenly over dual-stack `services`, and over `nodes` in three zones."""
+    """How much: `pods` are spread evenly over dual-stack `services`, and over `nodes` in three zones.
+
+    The Services, with their Pods, are spread over `namespaces`: KCM goes through all Pods of a Namespace to find those
+    of a Service, so its figures depend on that.
+    """
 
     pods: int
     services: int
     nodes: int = NODES
+    namespaces: int = 1
 
     @property
     def slices(self) -> int:
@@ -149,16 +154,16 @@ async def _filled_pod(client: ApiClient, number: int, size: Size) -> None:
     await patch_status(client, f"{PODS}/pod-{number}", running(four, six))
 
 
-def _short(number: int) -> str:
-    return f"pod-{number}"
+def _filled_path(number: int) -> str:
+    return f"{PODS}/pod-{number}"
 
 
 class Flips:
     """Turns Pods' readiness over at a steady rate; `answered` is called with the Pod and its new readiness."""
 
-    def __init__(self, client: ApiClient, size: Size, seed: int, name: Callable[[int], str] = _short) -> None:
-        """`name` tells what the Pods are called."""
-        self._client, self._size, self._random, self._name = client, size, random.Random(seed), name
+    def __init__(self, client: ApiClient, size: Size, seed: int, path: Callable[[int], str] = _filled_path) -> None:
+        """`path` tells where each Pod is."""
+        self._client, self._size, self._random, self._path = client, size, random.Random(seed), path
         self._ready: dict[int, bool] = {}
 
     async def run(self, rate: float, seconds: float, sink: "Answered") -> int:
@@ -184,9 +189,10 @@ class Flips:
         ready = not self._ready.get(number, True)
         self._ready[number] = ready
         condition = {"type": "Ready", "status": "True" if ready else "False", "lastTransitionTime": READY_SINCE}
-        name = self._name(number)
+        path = self._path(number)
+        name = path.rpartition("/")[2]
         sink.sent(name, ready)
-        await patch_status(self._client, f"{PODS}/{name}", {"conditions": [condition]})
+        await patch_status(self._client, path, {"conditions": [condition]})
         sink.answered(name, ready)
 
 

@@ -9,26 +9,27 @@ import asyncio
 import time
 import uuid
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any, Final
 
 import msgspec
 
 from controllers.runtime.api_client import ApiClient
 from e2e.bench.etcd import Etcd
-from e2e.bench.load import NAMESPACE, PODS, ZONES, Object, Size, node, patch_status, pod, post, running, service
+from e2e.bench.load import NAMESPACE, ZONES, Object, Size, node, patch_status, pod, post, running, service
 
 AUTO: Final = {"service.kubernetes.io/topology-mode": "Auto"}
 
-_SERVICES: Final = f"/api/v1/namespaces/{NAMESPACE}/services"
-_POD_KEYS: Final = f"/registry/pods/{NAMESPACE}/"
+# The keys of the Pods of every Namespace that is ours.
+_POD_KEYS: Final = f"/registry/pods/{NAMESPACE}-"
 # Numbers that no loaded object has, and that nothing else in the templates looks like.
 _SAMPLE: Final = 99_999
 _SAMPLE_POD: Final = 999_999
+_SAMPLE_NAMESPACE: Final = 999
 _SAMPLE_ZONE: Final = "zone-z"
 _SAMPLE_ADDRESSES: Final = ("10.96.250.250", "fd00:10:96::fffe")
 _LISTED_SECONDS: Final = 60.0
-_MOST: Final = Size(pods=900_000, services=22_000, nodes=90_000)
+_MOST: Final = Size(pods=900_000, services=22_000, nodes=90_000, namespaces=900)
 
 
 class LoadError(Exception):
@@ -38,6 +39,11 @@ class LoadError(Exception):
 def pod_name(number: int) -> str:
     """What the loaded Pod of this number is called."""
     return f"pod-{number:06d}"
+
+
+def namespace_name(number: int) -> str:
+    """What the Namespace of this number is called."""
+    return f"{NAMESPACE}-{number:03d}"
 
 
 def node_name(number: int) -> str:
@@ -92,11 +98,12 @@ class Loader:
     _templates: dict[str, Template] = field(default_factory=dict)
 
     async def load(self) -> None:
-        """Fills an API server that has no benchmark's Namespace yet. Raises LoadError, EtcdError, ApiError."""
+        """Fills an API server that has no benchmark's Namespaces yet. Raises LoadError, EtcdError, ApiError."""
         size = self.size
-        if size.pods > _MOST.pods or size.services > _MOST.services or size.nodes > _MOST.nodes:
+        if any(value > getattr(_MOST, name) for name, value in asdict(size).items()):
             raise LoadError(f"{size} is more than there are names and addresses for: {_MOST}")
-        await post(self.client, "/api/v1/namespaces", {"metadata": {"name": NAMESPACE}})
+        for number in (*range(size.namespaces), _SAMPLE_NAMESPACE):
+            await post(self.client, "/api/v1/namespaces", {"metadata": {"name": namespace_name(number)}})
         await self._take_templates()
         await self.etcd.put_all(self._nodes())
         # Addresses first, and seen: the API server repairs at once what it finds without.
@@ -114,9 +121,20 @@ class Loader:
 
     async def check(self) -> None:
         """Raises LoadError unless the API server lists as many objects as were loaded."""
-        wanted = {PODS: self.size.pods, _SERVICES: self.size.services, "/api/v1/nodes": self.size.nodes}
-        for path, number in wanted.items():
-            await self._await_listed(path, number)
+        # There is one Service more: the API server's own.
+        wanted = {"pods": self.size.pods, "services": self.size.services + 1, "nodes": self.size.nodes}
+        for plural, number in wanted.items():
+            await self._await_listed(f"/api/v1/{plural}", number)
+
+    def pod_path(self, number: int) -> str:
+        """Where a Pod is, loaded or in the place of one: counted on from the last."""
+        return f"{_path(self._namespace(self._app_of(number)), 'pods')}/{pod_name(number)}"
+
+    def _app_of(self, number: int) -> int:
+        return number % self.size.pods % self.size.services
+
+    def _namespace(self, app: int) -> str:
+        return namespace_name(app % self.size.namespaces)
 
     async def _await_listed(self, path: str, number: int) -> None:
         until = time.monotonic() + _LISTED_SECONDS
@@ -129,25 +147,29 @@ class Loader:
     async def _take_templates(self) -> None:
         """Creates the samples, reads them from etcd, and removes them again."""
         client, name, app, host = self.client, pod_name(_SAMPLE_POD), _app(_SAMPLE), node_name(_SAMPLE)
+        namespace = namespace_name(_SAMPLE_NAMESPACE)
+        pods = _path(namespace, "pods")
         await post(client, "/api/v1/nodes", node(host, _SAMPLE_ZONE))
-        await post(client, PODS, pod(name, app, host, f"{_SAMPLE:08x}"))
-        await patch_status(client, f"{PODS}/{name}", running(*pod_addresses(_SAMPLE_POD)))
+        await post(client, pods, pod(name, app, host, f"{_SAMPLE:08x}"))
+        await patch_status(client, f"{pods}/{name}", running(*pod_addresses(_SAMPLE_POD)))
         await self._take("node", f"/registry/minions/{host}", "/api/v1/nodes", host, _SAMPLE_ZONE)
-        own = (name, app, f"{_SAMPLE:08x}", host, _SAMPLE_ZONE, *pod_addresses(_SAMPLE_POD))
-        await self._take("pod", f"{_POD_KEYS}{name}", PODS, *own)
+        own = (name, namespace, app, f"{_SAMPLE:08x}", host, _SAMPLE_ZONE, *pod_addresses(_SAMPLE_POD))
+        await self._take("pod", f"/registry/pods/{namespace}/{name}", pods, *own)
         await self._take_service("service", {})
         await self._take_service("hinted", AUTO)
 
     async def _take_service(self, kind: str, annotations: dict[str, str]) -> None:
-        name, app = _service(_SAMPLE), _app(_SAMPLE)
+        name, app, namespace = _service(_SAMPLE), _app(_SAMPLE), namespace_name(_SAMPLE_NAMESPACE)
+        services = _path(namespace, "services")
         body: Object = service(name, app)
         body["metadata"]["annotations"] = annotations
         body["spec"] |= {"clusterIP": _SAMPLE_ADDRESSES[0], "clusterIPs": list(_SAMPLE_ADDRESSES)}
-        await post(self.client, _SERVICES, body)
+        await post(self.client, services, body)
         for family, address in zip(("IPv4", "IPv6"), _SAMPLE_ADDRESSES, strict=True):
             # The API server removes them with their Service.
-            await self._take(family, f"/registry/ipaddresses/{address}", None, address, name)
-        await self._take(kind, f"/registry/services/specs/{NAMESPACE}/{name}", _SERVICES, name, app, *_SAMPLE_ADDRESSES)
+            await self._take(family, f"/registry/ipaddresses/{address}", None, address, name, namespace)
+        key, own = f"/registry/services/specs/{namespace}/{name}", (name, namespace, app, *_SAMPLE_ADDRESSES)
+        await self._take(kind, key, services, *own)
 
     async def _take(self, kind: str, key: str, collection: str | None, *own: str) -> None:
         """Reads a sample from etcd, with its uid among its own, and deletes it; its name is the first of its own."""
@@ -170,7 +192,8 @@ class Loader:
     def _addresses(self) -> Iterator[tuple[str, bytes]]:
         for number in range(self.size.services):
             for family, address in zip(("IPv4", "IPv6"), service_addresses(number), strict=True):
-                copied = self._templates[family].copy(address, _service(number), _uid(address))
+                own = (address, _service(number), self._namespace(number), _uid(address))
+                copied = self._templates[family].copy(*own)
                 yield f"/registry/ipaddresses/{address}", copied
 
     def _services(self) -> Iterator[tuple[str, bytes]]:
@@ -178,20 +201,25 @@ class Loader:
             name, addresses = _service(number), service_addresses(number)
             hinted = self.hinted_every > 0 and number % self.hinted_every == 0
             template = self._templates["hinted" if hinted else "service"]
-            copied = template.copy(name, _app(number), *addresses, _uid(name))
-            yield f"/registry/services/specs/{NAMESPACE}/{name}", copied
+            namespace = self._namespace(number)
+            copied = template.copy(name, namespace, _app(number), *addresses, _uid(name))
+            yield f"/registry/services/specs/{namespace}/{name}", copied
 
     def _pods(self) -> Iterator[tuple[str, bytes]]:
         for number in range(self.size.pods):
-            name, app, host = pod_name(number), number % self.size.services, number % self.size.nodes
-            place = (f"{app:08x}", node_name(host), ZONES[host % 3])
-            copied = self._templates["pod"].copy(name, _app(app), *place, *pod_addresses(number), _uid(name))
-            yield f"{_POD_KEYS}{name}", copied
+            name, app, host = pod_name(number), self._app_of(number), number % self.size.nodes
+            namespace, place = self._namespace(app), (f"{app:08x}", node_name(host), ZONES[host % 3])
+            own = (name, namespace, _app(app), *place, *pod_addresses(number), _uid(name))
+            yield f"/registry/pods/{namespace}/{name}", self._templates["pod"].copy(*own)
 
-    def new_pod(self, number: int, like: int) -> Object:
-        """The body of a Pod that takes the place of another: of its Service, on its Node."""
-        app, host = like % self.size.services, like % self.size.nodes
+    def new_pod(self, number: int) -> Object:
+        """The body of a Pod that takes the place of a loaded one, counted on from the last: its Service, its Node."""
+        app, host = self._app_of(number), number % self.size.pods % self.size.nodes
         return pod(pod_name(number), _app(app), node_name(host), f"{app:08x}")
+
+
+def _path(namespace: str, plural: str) -> str:
+    return f"/api/v1/namespaces/{namespace}/{plural}"
 
 
 def _uid(name: str) -> str:

@@ -15,7 +15,7 @@ from controllers.runtime.errors import ApiError
 from controllers.runtime.watch import Lines
 from e2e.bench.load import NAMESPACE, Answered
 
-_PATH: Final = f"/apis/discovery.k8s.io/v1/namespaces/{NAMESPACE}/endpointslices"
+SLICES: Final = "/apis/discovery.k8s.io/v1/endpointslices"
 
 
 class _Target(Struct):
@@ -33,6 +33,7 @@ class _Endpoint(Struct, rename="camel"):
 
 class _Meta(Struct, rename="camel"):
     name: str = ""
+    namespace: str = ""
     resource_version: str = ""
 
 
@@ -62,7 +63,7 @@ class _Change:
 
 
 class Observer(Answered):
-    """Follows the slices of the benchmark's Namespace; in monotonic seconds: uvloop's clock knows only ms.
+    """Follows the slices of the benchmark's Namespaces; in monotonic seconds: uvloop's clock knows only ms.
 
     `latencies` are of the changes that were seen before the same Pod changed again; `overturned` counts the others.
     """
@@ -85,7 +86,7 @@ class Observer(Answered):
         self.written_at: list[float] = []
 
     async def __aenter__(self) -> "Observer":
-        version = msgspec.json.decode(await self._client.request("GET", _PATH, query={"limit": "1"}), type=_List)
+        version = msgspec.json.decode(await self._client.request("GET", SLICES, query={"limit": "1"}), type=_List)
         self._task = asyncio.create_task(self._follow(version.metadata.resource_version))
         return self
 
@@ -100,7 +101,7 @@ class Observer(Answered):
         self._version = version
         while True:
             query = {"watch": "true", "resourceVersion": self._version, "allowWatchBookmarks": "true"}
-            async with self._client.stream(_PATH, query, idle_seconds=600) as stream:
+            async with self._client.stream(SLICES, query, idle_seconds=600) as stream:
                 lines = Lines()
                 async for chunk in stream.iter_any():
                     for line in lines.feed(chunk):
@@ -140,10 +141,12 @@ class Observer(Answered):
         self._version = event.object.metadata.resource_version or self._version
         if event.type == "BOOKMARK":
             return
+        found = event.object
+        if not found.metadata.namespace.startswith(NAMESPACE):
+            return
         now = self.last_event = time.monotonic()
         self.writes += 1
         self.written_at.append(now)
-        found = event.object
         if event.type == "DELETED":
             self._slices.pop(found.metadata.name, None)
             return

@@ -20,9 +20,9 @@ from e2e.cluster.local import ControlPlane
 from e2e.cluster.process import Process
 
 _WRITTEN: Final = (
-    f"/registry/endpointslices/{NAMESPACE}/",
-    f"/registry/services/endpoints/{NAMESPACE}/",
-    f"/registry/events/{NAMESPACE}/",
+    f"/registry/endpointslices/{NAMESPACE}-",
+    f"/registry/services/endpoints/{NAMESPACE}-",
+    f"/registry/events/{NAMESPACE}-",
 )
 _START_SECONDS: Final = 60.0
 # KCM with its defaults makes 20 requests a second.

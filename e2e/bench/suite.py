@@ -9,6 +9,11 @@ from e2e.bench.stage import opened
 from e2e.cluster.local import ControlPlane
 
 
+def playing(scenario: Scenario, contenders: Sequence[Contender]) -> list[Contender]:
+    """Those of the contenders that the scenario has a part for."""
+    return [each for each in contenders if scenario.floor or not each.floor]
+
+
 def turns(contenders: Sequence[Contender], rounds: int, *, once: bool = False) -> list[tuple[int, Contender]]:
     """Whose turn it is, with the round's number.
 
@@ -35,8 +40,9 @@ async def play(
 
     Sliceplane's rights must be there. Raises StageError, LoadError, ApiError, EtcdError.
     """
-    results: dict[str, list[Outcome]] = {each.name: [] for each in contenders}
-    order = turns(contenders, rounds, once=scenario.once)
+    who = playing(scenario, contenders)
+    results: dict[str, list[Outcome]] = {each.name: [] for each in who}
+    order = turns(who, rounds, once=scenario.once)
     say(f"{scenario.name}: loading")
     opening = opened(plane, scenario.size, hinted_every=scenario.hinted_every, settle_seconds=settle_seconds)
     async with opening as stage:

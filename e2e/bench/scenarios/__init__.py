@@ -15,6 +15,8 @@ from e2e.bench.scenarios.storm import Storm
 
 T = TypeVar("T")
 
+_PODS_IN_NAMESPACE: Final = 1_000
+
 
 @dataclass(frozen=True)
 class Options:
@@ -23,6 +25,7 @@ class Options:
     pods: int | None = None
     services: int | None = None
     nodes: int | None = None
+    namespaces: int | None = None
     seconds: float | None = None
     wave: int | None = None
 
@@ -34,8 +37,11 @@ class _Scale:
         self._options = options
 
     def size(self, pods: int, services: int, nodes: int = NODES) -> Size:
+        """With some thousand Pods in a Namespace, unless the options say how many Namespaces."""
         options = self._options
-        return Size(_given(options.pods, pods), _given(options.services, services), _given(options.nodes, nodes))
+        pods, services = _given(options.pods, pods), _given(options.services, services)
+        namespaces = _given(options.namespaces, min(services, max(1, pods // _PODS_IN_NAMESPACE)))
+        return Size(pods, services, _given(options.nodes, nodes), namespaces)
 
     def seconds(self, usual: float) -> float:
         return _given(self._options.seconds, usual)

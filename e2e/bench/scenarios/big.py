@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from e2e.bench.contenders import Contender
 from e2e.bench.figures import Goal, Outcome, Row, ranks
 from e2e.bench.load import Flips
-from e2e.bench.loader import pod_name
 from e2e.bench.scenarios.scenario import DRAIN_POLL, DRAIN_SECONDS, MB, Scenario, amount
 from e2e.bench.stage import Stage
 
@@ -64,7 +63,7 @@ class Big(Scenario):
             observer, meter = turn.observer, turn.meter()
             await turn.until(lambda: False, self.seconds)
             rest, settled = meter(), turn.memory[-1][1]
-            flips = Flips(stage.client, self.size, seed, pod_name)
+            flips = Flips(stage.client, self.size, seed, stage.loader.pod_path)
             await flips.run(_FLIPS_PER_SECOND, min(self.seconds, _MOST_FLIPPING_SECONDS), observer)
             await turn.until(lambda: observer.outstanding == 0, DRAIN_SECONDS, DRAIN_POLL)
             lost, memory, peak = observer.outstanding, turn.memory, turn.peak_memory

@@ -7,7 +7,6 @@ from typing import Final
 from e2e.bench.contenders import Contender
 from e2e.bench.figures import Goal, Outcome, Row, ranks
 from e2e.bench.load import Flips
-from e2e.bench.loader import pod_name
 from e2e.bench.probes import served_writes
 from e2e.bench.scenarios.scenario import DRAIN_POLL, DRAIN_SECONDS, MB, Scenario, amount
 from e2e.bench.stage import Stage
@@ -47,6 +46,7 @@ class ChurnOutcome(Outcome):
 class Churn(Scenario):
     """`rate` readiness flips a second, for so many seconds."""
 
+    floor = True
     rate: float
     seconds: float
 
@@ -76,7 +76,7 @@ class Churn(Scenario):
 
     async def run(self, stage: Stage, contender: Contender, seed: int) -> ChurnOutcome:
         async with stage.turn(contender) as turn:
-            observer, flips = turn.observer, Flips(stage.client, self.size, seed, pod_name)
+            observer, flips = turn.observer, Flips(stage.client, self.size, seed, stage.loader.pod_path)
             served, meter = await served_writes(stage.client), turn.meter()
             changes = await flips.run(self.rate, self.seconds, observer)
             await turn.until(lambda: observer.outstanding == 0, DRAIN_SECONDS, DRAIN_POLL)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from e2e.bench.contenders import Contender
 from e2e.bench.figures import Goal, Outcome, Row, ranks
-from e2e.bench.load import PODS, all_of, patch_status, post, running
+from e2e.bench.load import all_of, patch_status, post, running
 from e2e.bench.loader import pod_addresses, pod_name
 from e2e.bench.scenarios.scenario import DRAIN_SECONDS, MB, Scenario, amount
 from e2e.bench.stage import Stage, StageError, Turn
@@ -78,24 +78,24 @@ class Rolling(Scenario):
         )
 
     async def _replace(self, stage: Stage, turn: Turn, numbers: range) -> None:
-        client, observer = stage.client, turn.observer
+        client, observer, path = stage.client, turn.observer, stage.loader.pod_path
         olds = {pod_name(number) for number in numbers}
 
         async def begin(number: int) -> None:
             new = number + self.size.pods
-            await post(client, PODS, stage.loader.new_pod(new, like=number))
-            await patch_status(client, _path(new), running(*pod_addresses(new), ready=False))
+            await post(client, path(new).rpartition("/")[0], stage.loader.new_pod(new))
+            await patch_status(client, path(new), running(*pod_addresses(new), ready=False))
 
         async def become_ready(number: int) -> None:
             new = number + self.size.pods
             observer.sent(pod_name(new), True)
-            await patch_status(client, _path(new), running(*pod_addresses(new)))
+            await patch_status(client, path(new), running(*pod_addresses(new)))
             observer.answered(pod_name(new), True)
 
         async def end(number: int) -> None:
             # First it is asked to end, as users do, and then it has ended, as kubelets say.
-            await client.request("DELETE", _path(number))
-            await client.request("DELETE", _path(number), query={"gracePeriodSeconds": "0"})
+            await client.request("DELETE", path(number))
+            await client.request("DELETE", path(number), query={"gracePeriodSeconds": "0"})
 
         await all_of(begin(number) for number in numbers)
         await all_of(become_ready(number) for number in numbers)
@@ -111,7 +111,3 @@ class Rolling(Scenario):
 async def _shown(turn: Turn, condition: Callable[[], bool], otherwise: str) -> None:
     if not await turn.until(condition, DRAIN_SECONDS, _POLL_SECONDS):
         raise StageError(f"{otherwise} after {DRAIN_SECONDS:g} s\n{turn.process.tail()}")
-
-
-def _path(number: int) -> str:
-    return f"{PODS}/{pod_name(number)}"

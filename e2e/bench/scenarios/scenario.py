@@ -24,6 +24,8 @@ class Scenario(ABC):
     once: ClassVar[bool] = False
     # Every so many Services ask for hints by zone.
     hinted_every: ClassVar[int] = 0
+    # Whether the floor can play.
+    floor: ClassVar[bool] = False
     name: str
     size: Size
 
@@ -47,4 +49,5 @@ class Scenario(ABC):
 
 def amount(size: Size) -> str:
     """How much there is, in words."""
-    return f"{size.pods:,} Pods, {size.services:,} dual-stack Services, {size.nodes:,} Nodes"
+    spread = f"{size.namespaces:,} Namespaces" if size.namespaces > 1 else "one Namespace"
+    return f"{size.pods:,} Pods, {size.services:,} dual-stack Services, {size.nodes:,} Nodes, {spread}"
