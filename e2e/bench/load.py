@@ -165,6 +165,8 @@ class Flips:
         """`path` tells where each Pod is."""
         self._client, self._size, self._random, self._path = client, size, random.Random(seed), path
         self._ready: dict[int, bool] = {}
+        # Two changes of a Pod that are under way at once may be carried out in either order.
+        self._flying: set[int] = set()
 
     async def run(self, rate: float, seconds: float, sink: "Answered") -> int:
         """Sends `rate` changes a second for so many seconds; returns how many."""
@@ -172,13 +174,20 @@ class Flips:
         start, sent, tasks = loop.time(), 0, set[asyncio.Task[None]]()
         while sent < rate * seconds:
             await asyncio.sleep(max(0.0, start + sent / rate - loop.time()))
-            number = self._random.randrange(self._size.pods)
-            task = asyncio.create_task(self._flip(number, sink))
+            task = asyncio.create_task(self._flip(self._next(), sink))
             tasks.add(task)
             task.add_done_callback(tasks.discard)
             sent += 1
         await asyncio.gather(*tasks)
         return sent
+
+    def _next(self) -> int:
+        """A Pod that no change is under way for, as long as there is one."""
+        number = self._random.randrange(self._size.pods)
+        while number in self._flying and len(self._flying) < self._size.pods:
+            number = self._random.randrange(self._size.pods)
+        self._flying.add(number)
+        return number
 
     async def restore(self) -> None:
         """Makes every Pod ready again, for whoever comes next."""
@@ -193,6 +202,7 @@ class Flips:
         name = path.rpartition("/")[2]
         sink.sent(name, ready)
         await patch_status(self._client, path, {"conditions": [condition]})
+        self._flying.discard(number)
         sink.answered(name, ready)
 
 
