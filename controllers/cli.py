@@ -15,6 +15,7 @@ from api.settings import SETTINGS, Setting, settings_of
 from controllers import __version__
 from controllers.ipam_tools.command import ipam_command
 from controllers.planning.command import plan_command
+from controllers.starting import importing
 
 
 def option(setting: Setting) -> Callable[..., Any]:
@@ -82,9 +83,10 @@ def main() -> None:
 def run(context: click.Context, /, config: str | None, **flags: str) -> None:
     """Run the controllers against an API server until SIGTERM."""
     # Imported here: the other commands need neither a network nor the memory that it takes.
-    from controllers import app
-    from controllers.runtime.credentials import CredentialsError
-    from controllers.telemetry import logs
+    with importing():
+        from controllers import app
+        from controllers.runtime.credentials import CredentialsError
+        from controllers.telemetry import logs
 
     file = None if config is None else _read("config", config)
     configuration = _configured(_given(context, flags), file)
