@@ -20,6 +20,7 @@ RANK = {
     "planning": 5,
     "telemetry": 5,
     "runtime": 6,
+    "starting": 7,
     "workshop": 7,
     "ipam_operator": 7,
     "ipam_tools": 8,
