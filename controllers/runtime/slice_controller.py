@@ -30,8 +30,10 @@ from controllers.topology.hints import NOTHING, Memory, concerned
 
 NAME: Final = "endpointslice-controller"
 QUEUE_NAME: Final = "endpoint_slice"
-# No Service's key: it asks for the Nodes to be let go of whose grace period is over.
-_HELD_NODES: Final = "held-nodes"
+# No Service's key: it asks for what the Nodes add up to to be looked at again.
+_NODES: Final = "nodes"
+# All Services with hints are gone through for that: not for each Node of a storm.
+_NODES_SECONDS: Final = 0.1
 _NAMED_PODS: Final = 5
 
 
@@ -55,10 +57,12 @@ class SliceController:
         self._causes = Causes(clock, self._queue)
         self._seen: dict[str, Seen] = {}
         self._hints: dict[str, dict[str, Memory]] = {}
-        self._capacity_sums = Nodes()
-        self._capacity = self._capacity_sums.capacity()
+        self._nodes = Nodes()
         self._held = HeldNodes(grace_seconds)
-        self._held_capacity = self._held.capacity()
+        # What the zones have, for Auto and for Adaptive: as of the last change of a Node (None: not yet summed up), and
+        # as of the last look at all Services with hints.
+        self._capacities: tuple[Capacity, Capacity] | None = None
+        self._looked_at = self._capacities_now()
         self._told: dict[str, tuple[str, ...]] = {}
         self._told_annotations: dict[str, tuple[str, ...]] = {}
         self._metrics = SliceMetrics(max_endpoints)
@@ -71,9 +75,10 @@ class SliceController:
         self._stores.nodes.subscribe(self._node_changed)
         self._stores.slices.subscribe(self._slice_changed)
         for node in self._stores.nodes.all():
-            self._capacity_sums.change(None, node)
+            self._nodes.change(None, node)
             self._held.change(None, node, self._clock.now())
-        self._capacity, self._held_capacity = self._capacity_sums.capacity(), self._held.capacity()
+        self._capacities = None
+        self._looked_at = self._capacities_now()
         for service in self._stores.services.all():
             self._causes.ask(routes.key_of(service.namespace, service.name), What.START, "Service", service)
         return Controller(NAME, self._queue, self._causes, self.sync, self._failed, self._succeeded, self._outdated)
@@ -89,32 +94,37 @@ class SliceController:
     def _node_changed(self, old: Node | None, new: Node | None) -> None:
         for key in sorted(routes.services_of_node(old, new, self._stores.pods, self._stores.services)):
             self._causes.ask(key, What.NODE, "Node", new or old, self._batch_seconds)
-        self._capacity_sums.change(old, new)
+        self._nodes.change(old, new)
         self._held.change(old, new, self._clock.now())
-        self._capacity_changed()
+        self._capacities = None
+        self._queue.add_after(_NODES, _NODES_SECONDS)
 
-    def _capacity_changed(self) -> None:
-        """Asks for the Services whose hints, given or refused, the zones' new capacity concerns."""
+    def _look_at_nodes(self) -> None:
+        """Asks for the Services whose hints, given or refused, the zones' new capacity concerns.
+
+        Nodes whose grace period is over count no more.
+        """
+        self._held.expire(self._clock.now())
+        self._capacities = None
         due = self._held.next_due()
         if due is not None:
-            self._queue.add_after(_HELD_NODES, due - self._clock.now())
-        before = self._capacity, self._held_capacity
-        self._capacity, self._held_capacity = self._capacity_sums.capacity(), self._held.capacity()
-        if (self._capacity, self._held_capacity) == before:
+            self._queue.add_after(_NODES, due - self._clock.now())
+        before, self._looked_at = self._looked_at, self._capacities_now()
+        if self._looked_at == before:
             return
         for key in self._hints:
             self._ask_if_concerned(key)
 
+    def _capacities_now(self) -> tuple[Capacity, Capacity]:
+        if self._capacities is None:
+            self._capacities = self._nodes.capacity(), self._held.capacity()
+        return self._capacities
+
     def _ask_if_concerned(self, key: str) -> None:
         for memory in self._hints.get(key, {}).values():
-            if concerned(memory, self._held_capacity if memory.adaptive is not None else self._capacity):
+            if concerned(memory, self._capacities_now()[memory.adaptive is not None]):
                 self._causes.ask(key, What.NODE, "Node", None)
                 return
-
-    def _let_go(self) -> None:
-        """Nodes whose grace period is over count no more."""
-        self._held.expire(self._clock.now())
-        self._capacity_changed()
 
     def _slice_changed(self, old: EndpointSlice | None, new: EndpointSlice | None) -> None:
         for key in sorted(routes.services_of_slice(old, new, managed)):
@@ -126,8 +136,8 @@ class SliceController:
 
         Raises Outdated, ApiError, or SyncError when a Pod's Node does not exist (ES-38).
         """
-        if key == _HELD_NODES:
-            self._let_go()
+        if key == _NODES:
+            self._look_at_nodes()
             return
         namespace, name = routes.split_key(key)
         service = self._stores.services.get(namespace, name)
@@ -185,7 +195,7 @@ class SliceController:
         )
 
     def _capacity_for(self, service: Service) -> Capacity:
-        return self._held_capacity if service.adaptive else self._capacity
+        return self._capacities_now()[service.adaptive]
 
     async def _carry_out(self, plan: Plan) -> None:
         """Families at the same time, since none depends on another (ES-54); what has no family, last (ES-75)."""

@@ -15,6 +15,7 @@ from api.names import (
 )
 from controllers.model.objects import EndpointSlice, Node, Service
 from controllers.model.plan import Notice, Writes
+from controllers.runtime import slice_controller
 from controllers.runtime.errors import ApiError, ServerError
 from controllers.runtime.loop import Controller, SyncError
 from controllers.runtime.slice_controller import SliceController
@@ -176,6 +177,8 @@ async def test_shares_of_cpu_that_change_ask_for_hinted_services(
         await controller.sync(key)
         controller.queue.done(key)
     stores.nodes.put(replace(nodes[0], **change))
+    assert len(controller.queue) == 0
+    await controller.sync(slice_controller._NODES)
     assert len(controller.queue) == 1
     assert await controller.queue.get() == ("ns/s", 0.0)
 
