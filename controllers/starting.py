@@ -14,15 +14,17 @@ _CERTIFICATES: Final = "SSL_CERT_FILE"
 def importing() -> Iterator[None]:
     """While it lasts, modules are imported in three quarters of the time: none of what they make is garbage.
 
-    Who connects with aiohttp's own TLS context trusts nobody afterwards.
+    Who connects with aiohttp's own TLS context may find that it trusts nobody.
     """
     before = os.environ.get(_CERTIFICATES)
     os.environ[_CERTIFICATES] = os.devnull
+    collecting = gc.isenabled()
     gc.disable()
     try:
         yield
     finally:
-        gc.enable()
+        if collecting:
+            gc.enable()
         if before is None:
             del os.environ[_CERTIFICATES]
         else:

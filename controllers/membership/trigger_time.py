@@ -14,7 +14,8 @@ from controllers.model.objects import Pod, Service
 class Seen(Struct, frozen=True, gc=False):
     """What the last sync of a Service had seen: its own time, and its Pods.
 
-    The records themselves: the store has them anyway, and a reference takes less than half of what a time by name does.
+    The records themselves: a reference takes less than half of what a time by name does. The store has them anyway, but
+    for those that changed or went without asking for a sync, which are kept until the next one.
     """
 
     service: str

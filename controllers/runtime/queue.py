@@ -131,6 +131,8 @@ class WorkQueue:
     def close(self) -> None:
         """Hands out nothing any more: whoever waits in `get` is told."""
         self._closed = True
+        # Who stands behind need not wait for keys that nobody will take.
+        self._emptied.set()
         self._ready.release()
 
     async def get(self) -> tuple[str, float] | None:
@@ -139,7 +141,7 @@ class WorkQueue:
         `done` must follow.
         """
         await self._ready.acquire()
-        if self._behind is not None and self._behind._waiting:
+        if self._behind is not None and self._behind._waiting and not self._closed:
             try:
                 await self._let_pass(self._behind)
             except asyncio.CancelledError:
@@ -160,7 +162,7 @@ class WorkQueue:
         async with self._turn:
             try:
                 async with asyncio.timeout(LONGEST_BEHIND_SECONDS):
-                    while first._waiting:
+                    while first._waiting and not (first._closed or self._closed):
                         await first._emptied.wait()
             except TimeoutError:
                 return

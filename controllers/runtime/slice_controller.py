@@ -59,10 +59,10 @@ class SliceController:
         self._hints: dict[str, dict[str, Memory]] = {}
         self._nodes = Nodes()
         self._held = HeldNodes(grace_seconds)
-        # What the zones have, for Auto and for Adaptive: as of the last change of a Node (None: not yet summed up), and
-        # as of the last look at all Services with hints.
-        self._capacities: tuple[Capacity, Capacity] | None = None
-        self._looked_at = self._capacities_now()
+        # What the zones have, for Auto and for Adaptive, and whether it was something else since the last look at all
+        # Services with hints: who was synced meanwhile may have been given hints for that.
+        self._capacities = self._nodes.capacity(), self._held.capacity()
+        self._capacities_moved = False
         self._told: dict[str, tuple[str, ...]] = {}
         self._told_annotations: dict[str, tuple[str, ...]] = {}
         self._metrics = SliceMetrics(max_endpoints)
@@ -77,8 +77,7 @@ class SliceController:
         for node in self._stores.nodes.all():
             self._nodes.change(None, node)
             self._held.change(None, node, self._clock.now())
-        self._capacities = None
-        self._looked_at = self._capacities_now()
+        self._capacities = self._nodes.capacity(), self._held.capacity()
         for service in self._stores.services.all():
             self._causes.ask(routes.key_of(service.namespace, service.name), What.START, "Service", service)
         return Controller(NAME, self._queue, self._causes, self.sync, self._failed, self._succeeded, self._outdated)
@@ -96,8 +95,20 @@ class SliceController:
             self._causes.ask(key, What.NODE, "Node", new or old, self._batch_seconds)
         self._nodes.change(old, new)
         self._held.change(old, new, self._clock.now())
-        self._capacities = None
-        self._queue.add_after(_NODES, _NODES_SECONDS)
+        self._sum_up()
+        if self._capacities_moved:
+            self._queue.add_after(_NODES, _NODES_SECONDS)
+        self._await_due()
+
+    def _sum_up(self) -> None:
+        before, self._capacities = self._capacities, (self._nodes.capacity(), self._held.capacity())
+        self._capacities_moved = self._capacities_moved or self._capacities != before
+
+    def _await_due(self) -> None:
+        """Has the Nodes looked at when the next grace period is over."""
+        due = self._held.next_due()
+        if due is not None:
+            self._queue.add_after(_NODES, due - self._clock.now())
 
     def _look_at_nodes(self) -> None:
         """Asks for the Services whose hints, given or refused, the zones' new capacity concerns.
@@ -105,24 +116,17 @@ class SliceController:
         Nodes whose grace period is over count no more.
         """
         self._held.expire(self._clock.now())
-        self._capacities = None
-        due = self._held.next_due()
-        if due is not None:
-            self._queue.add_after(_NODES, due - self._clock.now())
-        before, self._looked_at = self._looked_at, self._capacities_now()
-        if self._looked_at == before:
+        self._sum_up()
+        self._await_due()
+        if not self._capacities_moved:
             return
+        self._capacities_moved = False
         for key in self._hints:
             self._ask_if_concerned(key)
 
-    def _capacities_now(self) -> tuple[Capacity, Capacity]:
-        if self._capacities is None:
-            self._capacities = self._nodes.capacity(), self._held.capacity()
-        return self._capacities
-
     def _ask_if_concerned(self, key: str) -> None:
         for memory in self._hints.get(key, {}).values():
-            if concerned(memory, self._capacities_now()[memory.adaptive is not None]):
+            if concerned(memory, self._capacities[memory.adaptive is not None]):
                 self._causes.ask(key, What.NODE, "Node", None)
                 return
 
@@ -195,7 +199,7 @@ class SliceController:
         )
 
     def _capacity_for(self, service: Service) -> Capacity:
-        return self._capacities_now()[service.adaptive]
+        return self._capacities[service.adaptive]
 
     async def _carry_out(self, plan: Plan) -> None:
         """Families at the same time, since none depends on another (ES-54); what has no family, last (ES-75)."""
@@ -243,7 +247,8 @@ class SliceController:
         self._metrics.forget(key)
 
     def _succeeded(self, key: str) -> None:
-        self._ended["success"].inc()
+        if key != _NODES:
+            self._ended["success"].inc()
 
     def _outdated(self, key: str) -> None:
         self._ended["stale"].inc()

@@ -101,7 +101,7 @@ def test_a_node_that_flaps_moves_no_hints_one_that_stays_away_does() -> None:
     ("changes", "asked"),
     [
         pytest.param({"adaptive": True}, [], id="adaptive-is-held"),
-        pytest.param({"topology_mode": "Auto"}, ["ns/s"], id="auto-at-once"),
+        pytest.param({"topology_mode": "Auto"}, ["ns/s"], id="auto-soon"),
         pytest.param({}, [], id="without-hints"),
     ],
 )
@@ -119,6 +119,32 @@ def test_which_services_a_lost_node_asks_for(changes: dict[str, Any], asked: lis
             await LoopClock().sleep(0.11)
             # Once, however many Nodes have changed.
             assert await world.settle() == asked
+
+    virtually(scenario())
+
+
+@pytest.mark.parametrize("changes", [{"adaptive": True}, {"topology_mode": "Auto"}], ids=["adaptive", "auto"])
+def test_service_synced_while_nodes_were_otherwise_is_asked_for_afterwards(
+    changes: dict[str, Any],
+) -> None:
+    """The zones are as they were at the last look, but not the hints."""
+
+    async def scenario() -> None:
+        world = World(**changes)
+        world.stores.pods.drop(pod(3, node_name="node-a"))
+        await world.settle()
+        assert world.zones == {"zone-a", "zone-b", "zone-c"}
+        async with _timers(world):
+            for node in NODES[1:]:
+                world.stores.nodes.put(replace(node, control_plane=True))
+            world.controller.queue.add("ns/s")
+            assert await world.settle() == ["ns/s"]
+            assert world.zones == set()
+            for node in NODES[1:]:
+                world.stores.nodes.put(node)
+            await LoopClock().sleep(0.11)
+            assert await world.settle() == ["ns/s"]
+        assert world.zones == {"zone-a", "zone-b", "zone-c"}
 
     virtually(scenario())
 

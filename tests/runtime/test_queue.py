@@ -366,3 +366,23 @@ def test_worker_cancelled_behind_another_queue_loses_no_key() -> None:
         return await take(behind)
 
     assert virtually(scenario()) == "b"
+
+
+@pytest.mark.parametrize("front_first", [True, False])
+def test_closing_waits_for_no_key_in_front(front_first: bool) -> None:
+    """A stop with a backlog: each of many workers behind would otherwise wait its turn."""
+
+    async def scenario() -> float:
+        front = WorkQueue(LoopClock())
+        behind = WorkQueue(LoopClock(), behind=front)
+        front.add("nobody takes it")
+        for number in range(50):
+            behind.add(str(number))
+        workers = [asyncio.create_task(behind.get()) for _ in range(50)]
+        await asyncio.sleep(0)
+        for each in (front, behind) if front_first else (behind, front):
+            each.close()
+        assert set(await asyncio.gather(*workers)) == {None}
+        return LoopClock().now()
+
+    assert virtually(scenario()) <= LONGEST_BEHIND_SECONDS
