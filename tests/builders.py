@@ -262,3 +262,11 @@ def _updated(found: EndpointSlice, sent: EndpointSlice, version: int) -> Endpoin
     )
     result = replace(sent, metadata=metadata)
     return found if result == found else replace(result, metadata=replace(metadata, resource_version=str(version)))
+
+
+def same_seen(one: Seen | None, other: Seen | None) -> bool:
+    """Whether two syncs have seen the same, in whatever order."""
+    if one is None or other is None:
+        return one is other
+    pods, others = ({pod.name: pod for pod in each.pods} for each in (one, other))
+    return one.service == other.service and pods == others

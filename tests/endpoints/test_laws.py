@@ -19,7 +19,6 @@ from api.names import (
 from controllers.endpoints import subsets
 from controllers.endpoints.reconcile import Plan, Snapshot, reconcile
 from controllers.membership.subsets import fingerprints, remembered
-from controllers.membership.trigger_time import Seen
 from controllers.model.objects import (
     ContainerPort,
     Endpoints,
@@ -30,7 +29,7 @@ from controllers.model.objects import (
     ServicePort,
     SubsetPort,
 )
-from tests.builders import CREATED, existing_endpoints, pod, service, subset
+from tests.builders import CREATED, existing_endpoints, pod, same_seen, service, subset
 from tests.endpointslice.strategies import ports_of
 
 # Who is published on which port (None: without ports), and whether ready.
@@ -219,23 +218,12 @@ def shuffled(some: Iterable[Any], random: Random) -> tuple[Any, ...]:
     return tuple(listed)
 
 
-def same(one: Seen | None, other: Seen | None) -> bool:
-    """Whether the same was seen, in whatever order."""
-    if one is None or other is None:
-        return one is other
-    return one.service == other.service and named(one.pods) == named(other.pods)
-
-
-def named(pods: Iterable[Pod]) -> dict[str, Pod]:
-    return {pod.name: pod for pod in pods}
-
-
 @given(snapshots(), st.randoms(use_true_random=False))
 @law
 def test_order_of_pods_does_not_show(snapshot: Snapshot, random: Random) -> None:
     plan, other = reconcile(snapshot), reconcile(replace(snapshot, pods=shuffled(snapshot.pods, random)))
     assert replace(other, seen=None) == replace(plan, seen=None)
-    assert same(other.seen, plan.seen)
+    assert same_seen(other.seen, plan.seen)
 
 
 @given(snapshots(), st.randoms(use_true_random=False))

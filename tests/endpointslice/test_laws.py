@@ -1,7 +1,6 @@
 """What holds for every snapshot, whatever the slices that are found."""
 
 from collections import Counter
-from collections.abc import Iterable
 from random import Random
 
 from hypothesis import given, settings
@@ -10,9 +9,8 @@ from msgspec.structs import replace
 
 from api.names import RESERVED_SLICE_LABELS
 from controllers.endpointslice.reconcile import Plan, Snapshot, reconcile
-from controllers.membership.trigger_time import Seen
 from controllers.model.objects import Endpoint, EndpointSlice, Pod, Service
-from tests.builders import apply, created, deleted, sizes, updated
+from tests.builders import apply, created, deleted, same_seen, sizes, updated
 from tests.endpointslice.strategies import (
     Published,
     histories,
@@ -171,23 +169,13 @@ def test_a_slice_in_order_is_left_alone_or_only_added_to(snapshot: Snapshot) -> 
             assert sent == found or len(told) > len(before) or any(each.hints for each in found.endpoints)
 
 
-def _same(one: Seen | None, other: Seen | None) -> bool:
-    if one is None or other is None:
-        return one is other
-    return one.service == other.service and _named(one.pods) == _named(other.pods)
-
-
-def _named(pods: Iterable[Pod]) -> dict[str, Pod]:
-    return {pod.name: pod for pod in pods}
-
-
 @given(snapshots(), st.randoms(use_true_random=False))
 @law
 def test_order_of_pods_and_slices_does_not_show(snapshot: Snapshot, random: Random) -> None:
     plan, other = reconcile(snapshot), reconcile(_shuffled(snapshot, random))
     assert replace(other, left_out=(), seen=None) == replace(plan, left_out=(), seen=None)
     assert Counter(other.left_out) == Counter(plan.left_out)
-    assert _same(other.seen, plan.seen)
+    assert same_seen(other.seen, plan.seen)
 
 
 @given(snapshots(), st.randoms(use_true_random=False))

@@ -302,6 +302,12 @@ def test_no_waiter_is_forgotten() -> None:
     assert virtually(_many_waiters(20)()) == [f"k{each:02}" for each in range(20)]
 
 
+def two() -> tuple[WorkQueue, WorkQueue]:
+    """A queue, and one that stands behind it."""
+    front = WorkQueue(LoopClock())
+    return front, WorkQueue(LoopClock(), behind=front)
+
+
 async def _work(made: WorkQueue, seconds: float, told: Callable[[str], None]) -> None:
     while (taken := await made.get()) is not None:
         told(taken[0])
@@ -313,8 +319,7 @@ def test_keys_of_the_queue_in_front_go_first() -> None:
     """Both have ten keys and two workers: those behind begin when none waits in front."""
 
     async def scenario() -> list[str]:
-        front = WorkQueue(LoopClock())
-        behind = WorkQueue(LoopClock(), behind=front)
+        front, behind = two()
         begun: list[str] = []
         for number in range(10):
             behind.add(f"behind-{number}")
@@ -335,8 +340,7 @@ def test_queue_behind_is_late_but_not_forgotten() -> None:
     """However much waits in front: together, the workers behind take a key at each end of the longest wait."""
 
     async def scenario() -> list[float]:
-        front = WorkQueue(LoopClock())
-        behind = WorkQueue(LoopClock(), behind=front)
+        front, behind = two()
         taken: list[float] = []
         for number in range(1_000):
             behind.add(str(number))
@@ -355,8 +359,7 @@ def test_queue_behind_is_late_but_not_forgotten() -> None:
 
 def test_worker_cancelled_behind_another_queue_loses_no_key() -> None:
     async def scenario() -> str:
-        front = WorkQueue(LoopClock())
-        behind = WorkQueue(LoopClock(), behind=front)
+        front, behind = two()
         front.add("a")
         behind.add("b")
         cancelled = asyncio.create_task(behind.get())
@@ -373,8 +376,7 @@ def test_closing_waits_for_no_key_in_front(front_first: bool) -> None:
     """A stop with a backlog: each of many workers behind would otherwise wait its turn."""
 
     async def scenario() -> float:
-        front = WorkQueue(LoopClock())
-        behind = WorkQueue(LoopClock(), behind=front)
+        front, behind = two()
         front.add("nobody takes it")
         for number in range(50):
             behind.add(str(number))
