@@ -20,19 +20,19 @@ import msgspec
 import uvloop
 from msgspec import Struct
 
+from controllers.runtime.api_client import JSON, METADATA_ONLY
 from controllers.runtime.credentials import Credentials
 from controllers.runtime.watch import Lines
+from controllers.runtime.writer import IN_FLIGHT, WRITABLE_SLICES
 from e2e.bench.load import NAMESPACE
 from e2e.bench.observer import SLICES
 from e2e.cluster.local import ControlPlane, StartError
 from e2e.cluster.process import Process
 from e2e.cluster.product import spawn_sliceplane
 
-FOLLOWING: Final = "following"
-
 _ROOT: Final = Path(__file__).parents[2]
-_METADATA: Final = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
-_IN_FLIGHT: Final = 8
+_FOLLOWING: Final = "following"
+_HEADERS: Final = {"Content-Type": JSON, "Accept": METADATA_ONLY}
 _START_SECONDS: Final = 120.0
 _QUIET_SECONDS: Final = 2.0
 _POLL: Final = 0.2
@@ -77,7 +77,7 @@ class Floor:
 
     def __init__(self, session: aiohttp.ClientSession) -> None:
         self._session = session
-        self._slots = asyncio.Semaphore(_IN_FLIGHT)
+        self._slots = asyncio.Semaphore(IN_FLIGHT)
         self._places: dict[str, list[tuple[_Slice, dict[str, Any]]]] = defaultdict(list)
         self._events = msgspec.json.Decoder(_Event)
         self._answers = msgspec.json.Decoder(_Answer)
@@ -96,7 +96,7 @@ class Floor:
         lines = Lines()
         following = self._session.get("/api/v1/pods", params=query, timeout=aiohttp.ClientTimeout())
         async with asyncio.TaskGroup() as group, following as response:
-            click.echo(FOLLOWING)
+            click.echo(_FOLLOWING)
             async for part in response.content.iter_any():
                 for line in lines.feed(part):
                     self._turn_over(self._events.decode(line).object, group)
@@ -117,10 +117,8 @@ class Floor:
             async with self._slots:
                 found.dirty = False
                 metadata = found.body["metadata"]
-                path = f"/apis/discovery.k8s.io/v1/namespaces/{metadata['namespace']}/endpointslices/{metadata['name']}"
-                body = msgspec.json.encode(found.body)
-                headers = {"Content-Type": "application/json", "Accept": _METADATA}
-                async with self._session.put(path, data=body, headers=headers) as response:
+                path = WRITABLE_SLICES.path(metadata["namespace"], metadata["name"])
+                async with self._session.put(path, data=msgspec.json.encode(found.body), headers=_HEADERS) as response:
                     answer = self._answers.decode(await response.read())
                 metadata["resourceVersion"] = answer.metadata.resource_version
         found.writing = False
@@ -144,7 +142,7 @@ def start(plane: ControlPlane) -> Process:
     argv = [sys.executable, "-m", "e2e.bench.floor", f"--kubeconfig={plane.kubeconfig()}"]
     process = plane.spawn(plane.fresh_name("floor"), argv, {"PYTHONPATH": str(_ROOT)})
     until = time.monotonic() + _START_SECONDS
-    while FOLLOWING not in process.tail():
+    while _FOLLOWING not in process.tail():
         if process.poll() is not None or time.monotonic() > until:
             raise StartError(f"the floor does not follow the Pods:\n{process.tail()}")
         time.sleep(_POLL)

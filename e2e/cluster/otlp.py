@@ -1,6 +1,7 @@
 """Receivers of traces (OTLP): over gRPC, as kube-apiserver sends them, and over HTTP, as Sliceplane does."""
 
 import threading
+from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -43,7 +44,7 @@ class ReceivedSpan:
     failed: bool
 
 
-class Receiver:
+class Receiver(ABC):
     """What is common to both: it keeps every span. A context manager that serves on 127.0.0.1 while it is entered."""
 
     def __init__(self) -> None:
@@ -64,11 +65,13 @@ class Receiver:
     def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, at: TracebackType | None) -> None:
         self._stop()
 
+    @abstractmethod
     def _start(self) -> None:
-        raise NotImplementedError
+        """Begins to serve."""
 
+    @abstractmethod
     def _stop(self) -> None:
-        raise NotImplementedError
+        """Serves no more."""
 
     def _take(self, request: ExportTraceServiceRequest) -> bytes:
         """Keeps the spans of a request; returns the answer."""

@@ -124,9 +124,7 @@ def test_which_services_a_lost_node_asks_for(changes: dict[str, Any], asked: lis
 
 
 @pytest.mark.parametrize("changes", [{"adaptive": True}, {"topology_mode": "Auto"}], ids=["adaptive", "auto"])
-def test_service_synced_while_nodes_were_otherwise_is_asked_for_afterwards(
-    changes: dict[str, Any],
-) -> None:
+def test_service_synced_while_nodes_were_otherwise_is_asked_for_afterwards(changes: dict[str, Any]) -> None:
     """The zones are as they were at the last look, but not the hints."""
 
     async def scenario() -> None:
