@@ -128,13 +128,14 @@ def test_distribution_has_no_zero_on_its_logarithmic_axis() -> None:
 
 
 def test_orders_alternate_and_who_plays_once_has_the_first_round() -> None:
-    once, every, ours, floor = contenders("slices")
+    once, every, ours, start, change = contenders("slices")
     assert [each.once for each in (once, every, ours)] == [True, False, False]
     assert turns((once, every, ours), 2) == [(0, once), (0, every), (0, ours), (1, ours), (1, every)]
     assert turns((every, ours), 3, once=True) == [(0, every), (0, ours)]
-    cold, churn = chosen(["cold-10k", "churn-20"], Options())
-    assert playing(churn, (ours, floor)) == [ours, floor]
-    assert playing(cold, (ours, floor)) == [ours]
+    cold, churn, idle = chosen(["cold-10k", "churn-20", "idle"], Options())
+    assert playing(churn, (ours, start, change)) == [ours, change]
+    assert playing(cold, (ours, start, change)) == [ours, start]
+    assert playing(idle, (ours, start, change)) == [ours]
 
 
 def test_scenarios_are_chosen_by_name_or_kind() -> None:
@@ -280,6 +281,14 @@ def test_churn_counts_what_was_changed(plane: ControlPlane, controllers: str) ->
     assert found.bytes_written > 0
     assert found.server_cpu_ms_per_change > 0
     assert (found.endpoints_writes_per_change > 0) is (controllers == "all")
+
+
+@pytest.mark.server
+def test_floor_of_a_start_writes_the_slices(plane: ControlPlane) -> None:
+    found = played(plane, "cold-10k", who="Floor")
+    assert isinstance(found, ColdOutcome)
+    assert found.writes == 12
+    assert found.start_seconds > 0
 
 
 @pytest.mark.server

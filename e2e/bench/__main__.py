@@ -25,7 +25,7 @@ from e2e.cluster.product import grant
 
 _OUT: Final = Path(__file__).parents[2] / "out"
 _WIDTH: Final = 150
-_NAMES: Final = tuple(each.name for each in contenders())
+_NAMES: Final = tuple(dict.fromkeys(each.name for each in contenders()))
 
 
 def _title(controllers: str) -> str:

@@ -1,6 +1,6 @@
 """Who is measured: the real KCM, as users have it and at full speed, and Sliceplane, with the same controllers.
 
-And the floor, a loop that only writes: what of the CPU is HTTP, TLS and JSON, on the machine of the day.
+And the floor, loops that only write: what of the CPU is HTTP, TLS and JSON, on the machine of the day.
 """
 
 from collections.abc import Callable, Mapping
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from api.controllers import CONTROLLERS, ENDPOINTSLICE
-from e2e.bench import floor
+from e2e.bench.floor import starting
 from e2e.cluster.local import ControlPlane
 from e2e.cluster.process import Process, free_port
 from e2e.cluster.product import spawn_sliceplane, start_sliceplane
@@ -16,18 +16,22 @@ from e2e.cluster.product import spawn_sliceplane, start_sliceplane
 # Which controllers both sides run, by the name that the command line has for it.
 SETS: Final[Mapping[str, tuple[str, ...]]] = {"all": tuple(CONTROLLERS), "slices": (ENDPOINTSLICE,)}
 
+# What a floor is the floor of.
+CHANGE: Final = "change"
+START: Final = "start"
+
 
 @dataclass(frozen=True)
 class Contender:
     """What can be started; with `once`, one round of it is enough, since nobody is compared with it.
 
-    A `floor` is no controller: it plays only where endpoints that are there change.
+    A `floor` is no controller: it plays only where that is measured which it is the floor of (CHANGE, START).
     """
 
     name: str
     start: Callable[[ControlPlane], Process]
     once: bool = False
-    floor: bool = False
+    floor: str = ""
 
 
 def contenders(controllers: str = "all") -> tuple[Contender, ...]:
@@ -46,7 +50,8 @@ def contenders(controllers: str = "all") -> tuple[Contender, ...]:
         Contender("KCM defaults", kcm(), once=True),
         Contender("KCM tuned", kcm("--kube-api-qps=5000", "--kube-api-burst=10000", *workers)),
         Contender("Sliceplane", sliceplane),
-        Contender("Floor", floor.start, once=True, floor=True),
+        Contender("Floor", starting.fill, floor=START),
+        Contender("Floor", starting.follow, once=True, floor=CHANGE),
     )
 
 

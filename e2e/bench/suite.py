@@ -11,7 +11,7 @@ from e2e.cluster.local import ControlPlane
 
 def playing(scenario: Scenario, contenders: Sequence[Contender]) -> list[Contender]:
     """Those of the contenders that the scenario has a part for."""
-    return [each for each in contenders if scenario.floor or not each.floor]
+    return [each for each in contenders if each.floor in ("", scenario.floor)]
 
 
 def turns(contenders: Sequence[Contender], rounds: int, *, once: bool = False) -> list[tuple[int, Contender]]:

@@ -248,7 +248,7 @@ class ControlPlane:
         self._authority = Authority(self.folder / "pki")
         self._serving = self._authority.serving()
         self._keys = self._authority.service_account_keys()
-        self._admin: Pair = self._authority.client("admin", _groups("admin", ()))
+        self.admin: Pair = self._authority.client("admin", _groups("admin", ()))
         self.ca_file = self._authority.ca_file
 
     def _start_etcd(self) -> None:
@@ -293,7 +293,7 @@ class ControlPlane:
         answer = "no answer yet"
         url = process.url or ""
         # No other server can pass for ours, whatever listens on the port: only ours has a certificate of our authority.
-        with contextlib.closing(Api(url, self.ca_file, self._admin, timeout=_PROBE_TIMEOUT)) as probe:
+        with contextlib.closing(Api(url, self.ca_file, self.admin, timeout=_PROBE_TIMEOUT)) as probe:
             while time.monotonic() < until:
                 for needed in (process, self._processes["etcd"]):
                     if (code := needed.poll()) is not None:

@@ -15,7 +15,7 @@ from e2e.cluster.rest import Object, Objects
 
 USER = "system:serviceaccount:kube-system:sliceplane"
 
-_ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[2]
 _READY_TIMEOUT = 30.0
 _POLL = 0.05
 
@@ -44,14 +44,14 @@ def grant(plane: ControlPlane) -> None:
 
 def rights() -> Objects:
     """What config/rbac grants, and to whom."""
-    files = (_ROOT / "config/rbac" / name for name in ("sliceplane.yaml", "leader-election.yaml"))
+    files = (ROOT / "config/rbac" / name for name in ("sliceplane.yaml", "leader-election.yaml"))
     return [each for path in files for each in yaml.safe_load_all(path.read_text())]
 
 
 def spawn_sliceplane(plane: ControlPlane, *flags: str, user: str = USER, groups: Sequence[str] = ()) -> Process:
     """Start `sliceplane run` and return at once; `grant` must have come before."""
     argv = [sys.executable, "-m", "controllers", "run", f"--kubeconfig={plane.kubeconfig(user, groups)}", *flags]
-    return plane.spawn(plane.fresh_name("sliceplane"), argv, {"PYTHONPATH": str(_ROOT)})
+    return plane.spawn(plane.fresh_name("sliceplane"), argv, {"PYTHONPATH": str(ROOT)})
 
 
 def await_ready(process: Process) -> None:

@@ -222,7 +222,7 @@ def second_server(plane: ControlPlane, *flags: str) -> Iterator[Api]:
     argv = psutil.Process(plane.pids["kube-apiserver"]).cmdline()
     port = free_port()
     process = plane.spawn("kube-apiserver-2", [*argv, f"--secure-port={port}", *flags])
-    api = Api(f"https://127.0.0.1:{port}", plane.ca_file, plane._admin)
+    api = Api(f"https://127.0.0.1:{port}", plane.ca_file, plane.admin)
     try:
         eventually(lambda: api.text("/readyz"))
         yield api

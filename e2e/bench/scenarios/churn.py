@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from e2e.bench.contenders import Contender
+from e2e.bench.contenders import CHANGE, Contender
 from e2e.bench.figures import Goal, Outcome, Row, ranks
 from e2e.bench.load import Flips
 from e2e.bench.probes import served_writes
@@ -46,7 +46,7 @@ class ChurnOutcome(Outcome):
 class Churn(Scenario):
     """`rate` readiness flips a second, for so many seconds."""
 
-    floor = True
+    floor = CHANGE
     rate: float
     seconds: float
 

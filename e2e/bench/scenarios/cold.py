@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from e2e.bench.contenders import Contender
+from e2e.bench.contenders import START, Contender
 from e2e.bench.figures import Goal, Outcome, Row
 from e2e.bench.scenarios.scenario import MB, Scenario, amount
 from e2e.bench.stage import Stage
@@ -25,6 +25,8 @@ class ColdOutcome(Outcome):
 @dataclass(frozen=True, kw_only=True)
 class Cold(Scenario):
     """Start to last slice, CPU, peak memory."""
+
+    floor = START
 
     @property
     def title(self) -> str:

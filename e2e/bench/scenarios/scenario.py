@@ -24,8 +24,8 @@ class Scenario(ABC):
     once: ClassVar[bool] = False
     # Every so many Services ask for hints by zone.
     hinted_every: ClassVar[int] = 0
-    # Whether the floor can play.
-    floor: ClassVar[bool] = False
+    # Which floor can play.
+    floor: ClassVar[str] = ""
     name: str
     size: Size
 
