@@ -3,26 +3,23 @@
 from typing import Final
 
 import msgspec
-from msgspec import Struct, field
+from msgspec import Struct
 
 from controllers.ipam.networks import Networks, WireNode, joined, networks_of
 from controllers.runtime.api_client import ApiClient
 from controllers.runtime.clock import Clock
 from controllers.runtime.errors import ApiError
+from controllers.runtime.listing import listed
 from controllers.telemetry.logs import bind
 
 PATH: Final = "/api/v1/nodes"
-# 10 kB a Node: some megabytes at a time.
-PAGE: Final = 500
-
-
-class _Meta(Struct):
-    continue_: str = field(default="", name="continue")
 
 
 class _Page(Struct):
-    metadata: _Meta
     items: list[WireNode] | None = None
+
+
+_decoder: Final = msgspec.json.Decoder(_Page)
 
 
 class NodeNetworks:
@@ -46,12 +43,5 @@ class NodeNetworks:
         return self._known
 
     async def _listed(self) -> Networks:
-        found: list[Networks] = []
-        query = {"limit": str(PAGE)}
-        while True:
-            body = await self._client.request("GET", PATH, query=query, attempts=1)
-            page = msgspec.json.decode(body, type=_Page)
-            found.append(networks_of(page.items or ()))
-            if not page.metadata.continue_:
-                return joined(found)
-            query = {"limit": str(PAGE), "continue": page.metadata.continue_}
+        async with listed(self._client, PATH, attempts=1) as pages:
+            return joined([networks_of(_decoder.decode(page.body).items or ()) async for page in pages])

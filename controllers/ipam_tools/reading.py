@@ -16,11 +16,12 @@ from controllers.ipam.ranges import Span
 from controllers.ipam_operator import kinds
 from controllers.ipam_tools.errors import ToolError
 from controllers.ipam_tools.facts import Facts
+from controllers.runtime import listing
 from controllers.runtime.api_client import ApiClient
 from controllers.runtime.clock import SystemClock
 from controllers.runtime.credentials import Credentials, CredentialsError
 from controllers.runtime.errors import ApiError, Expired, Forbidden, NotFound, Unauthorized, Unreachable
-from controllers.runtime.watch import PAGE, Kind
+from controllers.runtime.watch import Kind
 
 R = TypeVar("R")
 
@@ -46,12 +47,7 @@ class Access(NamedTuple):
     context: str | None = None
 
 
-class _ListMeta(Struct, rename="camel"):
-    continue_: str = msgspec.field(default="", name="continue")
-
-
 class _Page(Struct):
-    metadata: _ListMeta
     items: list[Raw] | None = None
 
 
@@ -133,7 +129,7 @@ async def listed(
     path = f"{head}/namespaces/{namespace}/{plural}" if namespace else kind.path
     for _ in range(_ATTEMPTS):
         try:
-            return await _listed(client, kind, path, dict(query or {}))
+            return await _listed(client, kind, path, query or {})
         except Expired:
             # The pages took longer than the server remembers: anew.
             continue
@@ -142,21 +138,17 @@ async def listed(
     raise ToolError(f"the list of {kind.name} objects expires faster than it can be read: try again")
 
 
-async def _listed(client: ApiClient, kind: Kind[R], path: str, query: dict[str, str]) -> Listed:
+async def _listed(client: ApiClient, kind: Kind[R], path: str, query: Mapping[str, str]) -> Listed:
     decoder = msgspec.json.Decoder(kind.wire_type)
     result = Listed([], [])
-    query["limit"] = str(PAGE)
-    while True:
-        body = await client.request("GET", path, query=query, attempts=_ATTEMPTS)
-        page = msgspec.json.decode(body, type=_Page)
-        for item in page.items or ():
-            try:
-                result.found.append(kind.record(decoder.decode(item)))
-            except (msgspec.MsgspecError, ValueError, TypeError) as error:
-                result.skipped.append(f"{kind.name} {_name(item)}: {str(error).splitlines()[0]}")
-        if not page.metadata.continue_:
-            return result
-        query["continue"] = page.metadata.continue_
+    async with listing.listed(client, path, query, first=_ATTEMPTS, attempts=_ATTEMPTS) as pages:
+        async for page in pages:
+            for item in msgspec.json.decode(page.body, type=_Page).items or ():
+                try:
+                    result.found.append(kind.record(decoder.decode(item)))
+                except (msgspec.MsgspecError, ValueError, TypeError) as error:
+                    result.skipped.append(f"{kind.name} {_name(item)}: {str(error).splitlines()[0]}")
+    return result
 
 
 def _name(item: Raw) -> str:

@@ -56,6 +56,7 @@ class _Request:
     body: bytes | None = None
     accept: str = JSON
     content_type: str = JSON
+    began: Callable[[bytes], bool] | None = None
 
     def __str__(self) -> str:
         return f"{self.method} {self.path}"
@@ -141,12 +142,14 @@ class ApiClient:
         accept: str = JSON,
         content_type: str = JSON,
         attempts: int = 4,
+        began: Callable[[bytes], bool] | None = None,
     ) -> bytes:
         """Sends one request and returns the body of its answer.
 
-        Tries up to `attempts` times as long as the answer is "not now". Raises ApiError.
+        Tries up to `attempts` times as long as the answer is "not now". While a body is on its way, `began` is given
+        what has come of it so far, until it says that it knows enough. Raises ApiError.
         """
-        request = _Request(method, path, query, body, accept, content_type)
+        request = _Request(method, path, query, body, accept, content_type, began)
         try:
             return await self._once(request)
         except _TRANSIENT as error:
@@ -181,7 +184,10 @@ class ApiClient:
         try:
             async with asked as response:
                 counted = self._count(request, response)
-                body = await response.read()
+                if request.began is not None and response.status < 400:
+                    body = await _heard(response.content, request.began)
+                else:
+                    body = await response.read()
         except _BROKEN as error:
             raise self._unreachable(request, error, counted) from error
         if response.status >= 400:
@@ -276,3 +282,12 @@ class ApiClient:
                 await self._credentials.load()
             except CredentialsError as error:
                 raise Unauthorized(f"refused (401), and the credentials cannot be read anew: {error}") from error
+
+
+async def _heard(content: aiohttp.StreamReader, began: Callable[[bytes], bool]) -> bytes:
+    parts: list[bytes] = []
+    enough = False
+    async for part in content.iter_any():
+        parts.append(part)
+        enough = enough or began(b"".join(parts))
+    return b"".join(parts)

@@ -18,13 +18,13 @@ from controllers.model import wire
 from controllers.runtime.api_client import ApiClient
 from controllers.runtime.clock import Clock
 from controllers.runtime.errors import ApiError, Expired, Status, error_for
+from controllers.runtime.listing import ListMeta, listed
 from controllers.telemetry import metrics
 from controllers.telemetry.logs import bind
 
 R = TypeVar("R")
 R_contra = TypeVar("R_contra", contravariant=True)
 
-PAGE: Final = 500
 # Bookmarks come about once a minute: a watch that is silent for longer has died without saying so.
 IDLE_SECONDS: Final = 90.0
 # How many events may be handed over before other tasks get the loop.
@@ -94,17 +94,8 @@ class _Identified(Struct):
     metadata: _Meta = msgspec.field(default_factory=_Meta)
 
 
-class _ListMeta(Struct, rename="camel"):
-    resource_version: str = ""
-    continue_: str = msgspec.field(default="", name="continue")
-
-
-class _OnlyListMeta(Struct):
-    metadata: _ListMeta
-
-
 class _ListOf(Struct, Generic[R]):
-    metadata: _ListMeta
+    metadata: ListMeta
     items: list[R] | None = None
 
 
@@ -174,33 +165,17 @@ class Reflector(Generic[R]):
         await self._clock.sleep(delay * random.uniform(1.0, 2.0))
 
     async def _list(self) -> None:
-        """Reads the whole collection, page by page; the next page is fetched while this one is decoded."""
+        """Reads the whole collection, page by page. A list that does not begin waits in `_back_off`."""
         self._sink.begin_list()
-        page = await self._page("")
-        while True:
-            meta = msgspec.json.decode(page, type=_OnlyListMeta).metadata
-            following = asyncio.create_task(self._page(meta.continue_)) if meta.continue_ else None
-            try:
-                await self._put_page(page)
-            except BaseException:
-                if following is not None:
-                    following.cancel()
-                    await asyncio.gather(following, return_exceptions=True)
-                raise
-            if following is None:
-                break
-            page = await following
-        self._sink.end_list(int(meta.resource_version or 0))
-        self._version = meta.resource_version
+        version = ""
+        async with listed(self._client, self._kind.path) as pages:
+            async for page in pages:
+                await self._put_page(page.body)
+                version = page.meta.resource_version
+        self._sink.end_list(int(version or 0))
+        self._version = version
         self.synced.set()
         self._log.debug("listed", resource_version=self._version)
-
-    async def _page(self, continue_: str) -> bytes:
-        """One page. Only a list that has begun is worth several attempts: the first waits in `_back_off`."""
-        query = {"limit": str(PAGE)}
-        if continue_:
-            query["continue"] = continue_
-        return await self._client.request("GET", self._kind.path, query=query, attempts=4 if continue_ else 1)
 
     async def _put_page(self, page: bytes) -> None:
         self.last_progress = self._clock.now()

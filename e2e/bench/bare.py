@@ -14,7 +14,7 @@ import statistics
 import sys
 import time
 from collections import Counter
-from collections.abc import AsyncGenerator, Iterable, Iterator, Mapping
+from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from itertools import islice
@@ -146,6 +146,7 @@ class Accepting(ApiClient):
         accept: str = JSON,
         content_type: str = JSON,
         attempts: int = 4,
+        began: Callable[[bytes], bool] | None = None,
     ) -> bytes:
         start = time.process_time()
         self.requests[method] += 1

@@ -86,6 +86,7 @@ class Line(ApiClient):
         accept: str = "",
         content_type: str = "",
         attempts: int = 4,
+        began: Callable[[bytes], bool] | None = None,
     ) -> bytes:
         journey = asyncio.get_running_loop().create_task(self._travel(method, path, body))
         self._travelling.add(journey)

@@ -5,9 +5,10 @@ from typing import Any
 import msgspec
 
 from controllers.ipam.networks import Networks
-from controllers.ipam_operator.networking import PAGE, NodeNetworks
+from controllers.ipam_operator.networking import NodeNetworks
 from controllers.runtime.api_client import ApiClient
 from controllers.runtime.errors import Forbidden
+from controllers.runtime.listing import PAGE
 from tests.ipam.snapshots import addresses
 from tests.runtime.clocks import FakeClock
 

@@ -26,7 +26,7 @@ class Pages:
         self.asked: list[tuple[str, dict[str, str]]] = []
         self._answers = list(answers)
 
-    async def request(self, method: str, path: str, *, query: Mapping[str, str], attempts: int) -> bytes:
+    async def request(self, method: str, path: str, *, query: Mapping[str, str], **_: Any) -> bytes:
         self.asked.append((path, dict(query)))
         answer = self._answers.pop(0)
         if isinstance(answer, ApiError):

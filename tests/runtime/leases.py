@@ -114,6 +114,7 @@ class Line(ApiClient):
         accept: str = "",
         content_type: str = "",
         attempts: int = 4,
+        began: Callable[[bytes], bool] | None = None,
     ) -> bytes:
         assert attempts == 1
         journey = asyncio.get_running_loop().create_task(self._travel(method, path, body), context=Context())

@@ -1,10 +1,12 @@
 """One request: what is tried again, for how long, and which error it ends with."""
 
+import asyncio
 import json
 from pathlib import Path
 
 import aiohttp
 import pytest
+from aiohttp import web
 
 from controllers.runtime import api_client
 from controllers.runtime.api_client import ApiClient, RateLimiter
@@ -97,6 +99,30 @@ async def test_not_now_is_asked_again(server: ApiServer, client: ApiClient, cloc
     assert [each.body for each in server.asked] == [{"n": 1}] * 3
     assert len(clock.slept) == 2
     assert clock.slept[0] >= 0.1
+
+
+async def test_a_body_is_heard_while_it_comes_until_that_is_enough(server: ApiServer, client: ApiClient) -> None:
+    """Again from the start when it is asked for again; a refusal is no body."""
+    heard: list[bytes] = []
+
+    def began(head: bytes) -> bool:
+        heard.append(head)
+        return head.endswith(b"b\n")
+
+    async def slowly(request: web.Request) -> web.StreamResponse:
+        heard.clear()
+        response = web.StreamResponse()
+        await response.prepare(request)
+        for number, part in enumerate((b"a\n", b"b\n", b"c\n"), 1):
+            await response.write(part)
+            async with asyncio.timeout(10):
+                while len(heard) < min(number, 2):  # noqa: ASYNC110 (whatever it is that is waited for)
+                    await asyncio.sleep(0.001)
+        return response
+
+    server.will("GET", refuse(500), stream(b"a\n", then="cut"), slowly)
+    assert await client.request("GET", "/x", began=began) == b"a\nb\nc\n"
+    assert heard == [b"a\n", b"a\nb\n"]
 
 
 async def test_retry_after_is_honoured(server: ApiServer, client: ApiClient, clock: FakeClock) -> None:

@@ -5,6 +5,7 @@ that takes is no part of it.
 """
 
 import asyncio
+import re
 from collections import defaultdict
 from typing import Any, Final
 
@@ -15,6 +16,8 @@ from msgspec import Struct
 
 from e2e.bench.floor.session import Meta, headers, options, run
 
+# A page begins with where the next one begins.
+_CONTINUE: Final = re.compile(rb'"continue":"([^"]+)"')
 _SINCE: Final = "2026-01-01T00:00:00Z"
 _PORTS: Final = [
     {"name": "http", "port": 8080, "protocol": "TCP"},
@@ -41,38 +44,23 @@ class _Pod(Struct):
     status: _Status
 
 
-class _ListMeta(Struct):
-    continue_: str = msgspec.field(default="", name="continue")
-
-
 class _List(Struct):
-    metadata: _ListMeta
     items: list[_Pod]
-
-
-class _OnlyMeta(Struct):
-    metadata: _ListMeta
 
 
 class Filling:
     """Lists once, writes once."""
 
-    def __init__(self, session: aiohttp.ClientSession, page: int, in_flight: int, accept: str) -> None:
+    def __init__(self, session: aiohttp.ClientSession, page: int, ahead: int, in_flight: int, accept: str) -> None:
         self._session, self._page_size, self._headers = session, page, headers(accept)
-        self._slots = asyncio.Semaphore(in_flight)
-        self._only_meta, self._pages = msgspec.json.Decoder(_OnlyMeta), msgspec.json.Decoder(_List)
+        self._lists, self._slots = asyncio.Semaphore(ahead), asyncio.Semaphore(in_flight)
+        self._pages = msgspec.json.Decoder(_List)
         self._groups: dict[tuple[str, str], list[_Pod]] = defaultdict(list)
 
     async def run(self) -> None:
         """Writes all slices, and waits until it is ended. Raises aiohttp.ClientError."""
-        page = await self._page("")
-        while page:
-            following = self._only_meta.decode(page).metadata.continue_
-            task = asyncio.create_task(self._page(following)) if following else None
-            for pod in self._pages.decode(page).items:
-                meta = pod.metadata
-                self._groups[meta.namespace, meta.labels["app"]].append(pod)
-            page = await task if task is not None else b""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._page("", group))
         async with asyncio.TaskGroup() as group:
             for (namespace, app), pods in self._groups.items():
                 for place, family in enumerate(("IPv4", "IPv6")):
@@ -80,10 +68,17 @@ class Filling:
                         group.create_task(self._post(namespace, app, family, place, pods[first : first + 100]))
         await asyncio.Event().wait()
 
-    async def _page(self, continue_: str) -> bytes:
-        query = {"limit": str(self._page_size)} | ({"continue": continue_} if continue_ else {})
-        async with self._session.get("/api/v1/pods", params=query) as response:
-            return await response.read()
+    async def _page(self, token: str, group: asyncio.TaskGroup) -> None:
+        query = {"limit": str(self._page_size)} | ({"continue": token} if token else {})
+        parts: list[bytes] = []
+        async with self._lists, self._session.get("/api/v1/pods", params=query) as response:
+            async for part in response.content.iter_any():
+                following = None if parts else _CONTINUE.search(part)
+                if following is not None:
+                    group.create_task(self._page(following[1].decode(), group))
+                parts.append(part)
+        for pod in self._pages.decode(b"".join(parts)).items:
+            self._groups[pod.metadata.namespace, pod.metadata.labels["app"]].append(pod)
 
     async def _post(self, namespace: str, app: str, family: str, place: int, pods: list[_Pod]) -> None:
         service = app.replace("app", "svc")
@@ -121,9 +116,10 @@ def _endpoint(pod: _Pod, place: int) -> dict[str, Any]:
 @click.command()
 @options
 @click.option("--page", type=int, required=True)
-def main(page: int, in_flight: int, accept: str, **connection: str) -> None:
+@click.option("--ahead", type=int, required=True)
+def main(page: int, ahead: int, in_flight: int, accept: str, **connection: str) -> None:
     """Writes the slices of the Pods that are there, and nothing else."""
-    run(lambda session: Filling(session, page, in_flight, accept).run(), **connection)
+    run(lambda session: Filling(session, page, ahead, in_flight, accept).run(), **connection)
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ import time
 from typing import Final
 
 from controllers.runtime.api_client import METADATA_ONLY
-from controllers.runtime.watch import PAGE
+from controllers.runtime.listing import AHEAD, PAGE
 from controllers.runtime.writer import IN_FLIGHT
 from e2e.bench.floor.following import READY
 from e2e.bench.observer import SLICES
@@ -20,7 +20,7 @@ _POLL: Final = 0.2
 
 def fill(plane: ControlPlane) -> Process:
     """The floor of a start, on a cluster that has no slices; returns at once."""
-    return _spawn(plane, "filling", f"--page={PAGE}")
+    return _spawn(plane, "filling", f"--page={PAGE}", f"--ahead={AHEAD}")
 
 
 def follow(plane: ControlPlane) -> Process:
