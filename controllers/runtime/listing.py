@@ -13,6 +13,7 @@ import msgspec
 from msgspec import Struct
 
 from controllers.runtime.api_client import ApiClient
+from controllers.runtime.errors import Expired
 
 # 5 kB a Pod, 10 kB a Node: some megabytes at a time.
 PAGE: Final = 500
@@ -48,7 +49,8 @@ async def listed(
     """The pages of one list, in their order. What is asked for and not wanted any more is called off at the end.
 
     `first` and `attempts` are how often the first page and each other is asked for at most: only a list that has begun
-    must be gone on with, or all be read again. Reading raises ApiError, and msgspec.MsgspecError for what is no list.
+    must be gone on with, or all be read again. Reading raises ApiError (Expired: it must be begun anew), and
+    msgspec.MsgspecError for what is no list.
     """
     listing = _Listing(client, path, query or {}, first, attempts)
     try:
@@ -61,7 +63,8 @@ class _Listing:
     def __init__(self, client: ApiClient, path: str, query: Mapping[str, str], first: int, attempts: int) -> None:
         self._client, self._path, self._query = client, path, {**query, "limit": str(PAGE)}
         self._first, self._attempts = first, attempts
-        self._tasks: deque[asyncio.Task[bytes]] = deque()
+        # Where each page that is under way begins, and its body.
+        self._pages: deque[tuple[str, asyncio.Task[bytes]]] = deque()
         self._asked = 0
         # Where the page after the last one that was asked for begins, once that is known.
         self._next = ""
@@ -69,22 +72,25 @@ class _Listing:
     async def pages(self) -> AsyncGenerator[Page]:
         self._ask("")
         number = 0
-        while self._tasks:
-            body = await self._tasks[0]
-            self._tasks.popleft()
+        while self._pages:
+            body = await self._pages[0][1]
+            self._pages.popleft()
             number += 1
             meta = msgspec.json.decode(body, type=_Headed).metadata
+            if self._pages and self._pages[0][0] != meta.continue_:
+                raise Expired(f"GET {self._path}: page {number} was another one when it was asked for again")
             self._told(number, meta.continue_)
             yield Page(meta, body)
 
     async def close(self) -> None:
-        for task in self._tasks:
+        tasks = [task for _, task in self._pages]
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
 
     def _ask(self, token: str) -> None:
         self._asked += 1
-        self._tasks.append(asyncio.create_task(self._page(self._asked, token)))
+        self._pages.append((token, asyncio.create_task(self._page(self._asked, token))))
 
     async def _page(self, number: int, token: str) -> bytes:
         query, attempts = self._query, self._first
@@ -101,7 +107,7 @@ class _Listing:
         """Page `number` says where the next begins: for the second time, when it was cut off and is asked for again."""
         if number == self._asked:
             self._next = token
-        if self._next and len(self._tasks) < AHEAD:
+        if self._next and len(self._pages) < AHEAD:
             token, self._next = self._next, ""
             self._ask(token)
 

@@ -98,6 +98,18 @@ async def test_a_page_that_breaks_off_is_asked_for_again_and_the_next_is_not(
     assert sorted(filter(None, tokens(server))) == ["x", "x", "y"]
 
 
+async def test_a_page_that_is_another_one_the_second_time_ends_the_list(server: ApiServer, client: ApiClient) -> None:
+    """Or what stood between where it said that the next begins, and where it says so now, would be missing."""
+    broken = halved(page("b", "y"), when_asked(server, 3), broken=True)
+
+    async def by_token(request: web.Request) -> web.StreamResponse:
+        return await say(page("c") if request.query["continue"] == "y" else page("b", "earlier"))(request)
+
+    server.will("LIST", say(page("a", "x")), broken, by_token, by_token)
+    with pytest.raises(Expired, match="page 2 was another one"):
+        await names(client)
+
+
 @pytest.mark.parametrize(
     ("answers", "error", "asked"),
     [
