@@ -235,6 +235,8 @@ class ServiceStore(Store[Service]):
         return [service for service in found if matches(service.selector, labels)]
 
     def _reindex(self, old: Service | None, new: Service | None) -> None:
+        if old is not None and new is not None and old.selector == new.selector:
+            return
         if old is not None and old.selector:
             discard(self._of_pair, old.namespace, min(old.selector.items()), old.name)
         if new is not None and new.selector:

@@ -41,6 +41,7 @@ class WrittenStore(Store[W]):
         self._deleted_but_listed: set[str] = set()
         self._older_listed: list[W] = []
         self._newest_before = 0
+        self._listed_at = 0
 
     def put(self, record: W) -> None:
         if self._held and self._hold(self._key(record), partial(self.put, record)):
@@ -50,12 +51,20 @@ class WrittenStore(Store[W]):
         self._take(record)
 
     def answered(self, record: W) -> None:
-        """Takes over what the API server has answered about an object: a list that is under way has not named it."""
+        """Takes over what the API server has answered about an object: a list that is under way has not named it.
+
+        A list that has ended since, without the object, is newer than the answer: no watch will tell that it has gone.
+        """
+        if self._overtaken(record):
+            return
         listed, self._listed = self._listed, None
         try:
             self._take(record)
         finally:
             self._listed = listed
+
+    def _overtaken(self, record: W) -> bool:
+        return 0 < _version(record) <= self._listed_at and self.get(*self._key(record)) is None
 
     def _take(self, record: W) -> None:
         if record.metadata.uid in self._deleted:
@@ -110,6 +119,13 @@ class WrittenStore(Store[W]):
 
     def written_by_us(self, record: W) -> None:
         """Takes note of a write that the API server has confirmed; one that changed nothing has no event."""
+        if self._overtaken(record):
+            for changed in self._subscribers:
+                changed(record, None)
+            return
+        self._confirmed(record)
+
+    def _confirmed(self, record: W) -> None:
         known = self.get(*self._key(record))
         if _version(record) > (_version(known) if known is not None else 0):
             self.own_versions.add(record.metadata.resource_version.encode())
@@ -135,6 +151,7 @@ class WrittenStore(Store[W]):
         self._newest_before = max(map(_version, self.all()), default=0)
 
     def end_list(self, resource_version: int) -> None:
+        self._listed_at = resource_version
         if resource_version < self._newest_before:
             # The server's history went back (etcd restored from a backup): what it lists is what there is.
             resource_version = self._newest_before
@@ -167,8 +184,8 @@ class SliceStore(WrittenStore[EndpointSlice]):
         slices = self._by_namespace.get(namespace, {})
         return [slices[name] for name in self._of_service.get(namespace, {}).get(service, ())]
 
-    def written_by_us(self, record: EndpointSlice) -> None:
-        self._quietly(super().written_by_us, record)
+    def _confirmed(self, record: EndpointSlice) -> None:
+        self._quietly(super()._confirmed, record)
 
     def deleted_by_us(self, record: EndpointSlice) -> None:
         self._quietly(super().deleted_by_us, record)

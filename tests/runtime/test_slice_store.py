@@ -134,6 +134,42 @@ def test_list_older_than_our_create_keeps_it(store: SliceStore) -> None:
     assert held(store) == {"before": "8", "during": "11"}
 
 
+@pytest.mark.parametrize("known", [True, False], ids=["updated", "created"])
+def test_answer_that_a_list_has_overtaken_brings_nothing_back(store: SliceStore, told: Told, known: bool) -> None:
+    """Written by us at 10, deleted by others at 11, listed at 12: no watch will ever tell that it has gone."""
+    if known:
+        store.put(version(8))
+    with writing(store, version(8)):
+        relist(store, 12)
+        told.clear()
+        store.begin_list()
+        store.written_by_us(version(10))
+        store.end_list(13)
+    assert (held(store), store.own_versions) == ({}, set())
+    # Whoever wants the slice has to write it again.
+    assert told == [("10", None)]
+    store.answered(version(10))
+    assert held(store) == {}
+
+
+def test_answer_that_a_list_has_seen_is_as_good_as_any(store: SliceStore) -> None:
+    """The list at 12 has it: the answer that comes after it is no news, and the next write's is."""
+    with writing(store, version(8)):
+        relist(store, 12, version(10))
+        store.written_by_us(version(10))
+    store.written_by_us(version(14))
+    assert (held(store), store.own_versions) == ({"s-1": "14"}, {b"14"})
+
+
+def test_versions_that_went_back_overtake_nothing(store: SliceStore, told: Told) -> None:
+    """etcd restored from a backup: versions begin again below what was known, and so do our writes."""
+    store.put(version(100))
+    relist(store, 50)
+    told.clear()
+    store.written_by_us(version(60))
+    assert (held(store), told) == ({"s-1": "60"}, [])
+
+
 def test_list_older_than_our_update_keeps_it(store: SliceStore) -> None:
     store.put(version(8))
     relist(store, 9, version(8), during=lambda: store.written_by_us(version(10)))
