@@ -23,6 +23,7 @@ from controllers.runtime.clock import Clock
 BASE_SECONDS: Final = 0.05
 LONGEST_SECONDS: Final = 60.0
 LONGEST_REST_SECONDS: Final = 1.0
+_SHORTEST_WAIT: Final = 0.001
 # So many keys may have rested without having been asked for again, before those are forgotten.
 _REMEMBERED: Final = 4096
 # Who stands behind another queue takes a key this often all the same: it is late then, but not forgotten.
@@ -193,7 +194,8 @@ class WorkQueue:
                 elif self._resting.get(key) == at and key in self._dirty and key not in self._processing:
                     self._queue(key, now)
             self._timer_changed.clear()
-            wait = self._delayed[0][0] - now if self._delayed else None
+            # Loops end a wait up to a tick too early: what is left of it must not be waited for again and again.
+            wait = max(self._delayed[0][0] - now, _SHORTEST_WAIT) if self._delayed else None
             try:
                 async with asyncio.timeout(wait):
                     await self._timer_changed.wait()

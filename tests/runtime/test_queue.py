@@ -388,3 +388,26 @@ def test_closing_waits_for_no_key_in_front(front_first: bool) -> None:
         return LoopClock().now()
 
     assert virtually(scenario()) <= LONGEST_BEHIND_SECONDS
+
+
+def test_a_delay_shorter_than_the_loops_tick_is_waited_for_once() -> None:
+    """A loop ends a wait up to a tick too early: a clock that stands still meanwhile must not be asked for ever."""
+
+    class Asked(LoopClock):
+        times = 0
+
+        def now(self) -> float:
+            self.times += 1
+            assert self.times < 100, "a busy loop"
+            return super().now()
+
+    async def scenario() -> str:
+        made = WorkQueue(Asked())
+        timers = asyncio.create_task(made.run_timers())
+        made.add_after("a", 5e-10)
+        taken = asyncio.create_task(take(made))
+        done, _ = await asyncio.wait({timers, taken}, return_when=asyncio.FIRST_COMPLETED)
+        timers.cancel()
+        return "".join([each.result() or "" for each in done])
+
+    assert virtually(scenario()) == "a"
