@@ -123,6 +123,13 @@ def test_nothing_is_drawn_of_nothing(tmp_path: Path) -> None:
     assert [path.name for path in written] == ["bench.json", "bench.md"]
 
 
+def test_a_folder_that_cannot_be_is_told_before_anything_is_measured(tmp_path: Path) -> None:
+    (tmp_path / "taken").touch()
+    told = CliRunner().invoke(bench.main, [f"--out={tmp_path / 'taken'}"])
+    assert told.exit_code == 2
+    assert f"Invalid value for --out: {tmp_path / 'taken'}: File exists" in told.output
+
+
 def test_distribution_has_no_zero_on_its_logarithmic_axis() -> None:
     assert plots.steps([0.002, 0.0]) == ([plots.SHORTEST_MS, 2.0], [0.5, 1.0])
 

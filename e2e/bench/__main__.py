@@ -21,6 +21,7 @@ from e2e.bench.scenarios.scenario import Scenario
 from e2e.bench.suite import play, playing, turns
 from e2e.cluster.build import kubernetes_version
 from e2e.cluster.local import ControlPlane
+from e2e.cluster.process import end_on_sigterm
 from e2e.cluster.product import grant
 
 _OUT: Final = Path(__file__).parents[2] / "out"
@@ -93,12 +94,18 @@ def main(
     out: Path,
 ) -> None:
     """KCM, as users have it and at full speed, and Sliceplane, on one API server, in turn."""
+    end_on_sigterm()
     console = Console(width=_WIDTH)
+    try:
+        report.prepare(out)
+    except OSError as error:
+        raise click.BadParameter(f"{out}: {error.strerror}", param_hint="--out") from error
     scenarios = chosen(wanted, Options(pods, services, nodes, namespaces, seconds, wave))
     who = [each for each in contenders(controllers) if not names or each.name in names]
     title = _title(controllers)
     console.print(title)
     sections = _play_all(scenarios, who, rounds, settle, console)
+    console.print(f"{report.BYTES_NOTE}\n\nin {out}:")
     for path in report.write(sections, title, out):
         console.print(path.name)
     lost = {section.name: section.lost for section in sections if section.lost}

@@ -27,7 +27,7 @@ from e2e.bench.load import NAMESPACE, Flips, Size, fill
 from e2e.bench.observer import Observer
 from e2e.cluster.build import kubernetes_version
 from e2e.cluster.local import ControlPlane
-from e2e.cluster.process import Process
+from e2e.cluster.process import Process, end_on_sigterm
 from e2e.cluster.product import grant
 
 _OUT: Final = Path(__file__).parents[2] / "out"
@@ -126,10 +126,11 @@ def _table(found: dict[str, Gaps], title: str) -> Table:
 
 
 @click.command()
-@click.option("--pods", default=1_000, show_default=True)
-@click.option("--services", default=50, show_default=True)
+@click.option("--pods", type=click.IntRange(1), default=1_000, show_default=True)
+@click.option("--services", type=click.IntRange(1), default=50, show_default=True)
 def main(pods: int, services: int) -> None:
     """KCM and Sliceplane with two replicas each: how long a change of leaders takes."""
+    end_on_sigterm()
     console = Console(width=120)
     with ControlPlane() as plane, asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         grant(plane)

@@ -30,6 +30,7 @@ from controllers.runtime.errors import ApiError
 from e2e.cluster.build import kubernetes_version
 from e2e.cluster.ipam import Ipam, ip_pool, port_pool
 from e2e.cluster.local import ControlPlane
+from e2e.cluster.process import end_on_sigterm
 
 _OUT: Final = Path(__file__).parents[2] / "out"
 NAMESPACE: Final = "team"
@@ -210,10 +211,11 @@ def _table(turns: list[Turn], title: str) -> Table:
 
 
 @click.command()
-@click.option("--services", default=5_000, show_default=True)
-@click.option("--clients", default=32, show_default=True)
+@click.option("--services", type=click.IntRange(1), default=5_000, show_default=True)
+@click.option("--clients", type=click.IntRange(1), default=32, show_default=True)
 def main(services: int, clients: int) -> None:
     """Create and delete Services against pools that are 95 % full, with and without Sliceplane."""
+    end_on_sigterm()
     console = Console(width=120)
     flags = ["--max-mutating-requests-inflight=0", "--max-requests-inflight=0", "--enable-priority-and-fairness=false"]
     with ControlPlane(extra_apiserver_args=flags) as plane:

@@ -31,7 +31,7 @@ from controllers.runtime.credentials import Credentials
 from e2e.bench.load import NAMESPACE, Flips, Size, fill
 from e2e.bench.observer import Observer
 from e2e.cluster.local import ControlPlane
-from e2e.cluster.process import Process
+from e2e.cluster.process import Process, end_on_sigterm
 from e2e.cluster.product import rights, start_sliceplane
 from e2e.cluster.rest import Api, Object, Objects
 
@@ -237,11 +237,12 @@ def _grants() -> Objects:
 
 
 @click.command()
-@click.option("--minutes", default=10.0, show_default=True)
-@click.option("--pods", default=1_000, show_default=True)
-@click.option("--services", default=50, show_default=True)
+@click.option("--minutes", type=click.FloatRange(0, min_open=True), default=10.0, show_default=True)
+@click.option("--pods", type=click.IntRange(1), default=1_000, show_default=True)
+@click.option("--services", type=click.IntRange(1), default=50, show_default=True)
 def main(minutes: float, pods: int, services: int) -> None:
     """Kill the leader of two replicas again and again under churn: nothing lost, nothing stale."""
+    end_on_sigterm()
     console, size = Console(width=120), Size(pods, services)
     with tempfile.TemporaryDirectory() as folder:
         policy, log = Path(folder) / "policy.yaml", Path(folder) / "audit.log"

@@ -1,5 +1,6 @@
 """Pictures of the benchmark, as PNG: latencies as a cumulative distribution, and resident memory over time."""
 
+import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -18,6 +19,7 @@ _COLORS: Final = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#7f7f7
 _KNOWN: Final = {"KCM defaults": "#7f7f7f", "KCM tuned": "#0072b2", "Sliceplane": "#d55e00"}
 # A slice may be seen before its change is answered, and that is 0 on no logarithmic axis.
 SHORTEST_MS: Final = 0.1
+_TITLE_WIDTH: Final = 100
 
 
 def steps(latencies: Sequence[float]) -> tuple[list[float], list[float]]:
@@ -69,7 +71,7 @@ def _style(name: str, number: int) -> dict[str, Any]:
 
 def _picture(title: str) -> tuple[Figure, Axes]:
     figure, axes = pyplot.subplots(figsize=(9, 5.2), layout="constrained")
-    axes.set_title(title, fontsize=11)
+    axes.set_title(textwrap.fill(title, _TITLE_WIDTH), fontsize=11)
     axes.grid(color="#dddddd", linewidth=0.6)
     axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)

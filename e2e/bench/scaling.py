@@ -161,9 +161,19 @@ def _sizes(_context: click.Context, _parameter: click.Parameter, text: str) -> l
 
 @click.command()
 @click.option("--sizes", default=_SIZES, show_default=True, callback=_sizes, help="Numbers of Pods.")
-@click.option("--services", default=50, show_default=True, help="Services where their number is the same in all sizes.")
-@click.option("--changes", default=2000, show_default=True, help="Changes of one Pod in each size.")
-@click.option("--rounds", default=3, show_default=True, help="Processes for each size; the median counts.")
+@click.option(
+    "--services",
+    type=click.IntRange(1),
+    default=50,
+    show_default=True,
+    help="Services where their number is the same in all sizes.",
+)
+@click.option(
+    "--changes", type=click.IntRange(1), default=2000, show_default=True, help="Changes of one Pod in each size."
+)
+@click.option(
+    "--rounds", type=click.IntRange(1), default=3, show_default=True, help="Processes for each size; the median counts."
+)
 @click.option("--out", default=_OUT, type=click.Path(path_type=Path), help="Folder of the picture and the JSON.")
 def main(sizes: list[int], services: int, changes: int, rounds: int, out: Path) -> None:
     """Load, memory, and one change, by the number of Pods."""

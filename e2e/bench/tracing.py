@@ -26,7 +26,7 @@ from e2e.bench.scenarios.churn import Churn
 from e2e.bench.suite import play
 from e2e.cluster.local import ControlPlane
 from e2e.cluster.otlp import HttpReceiver
-from e2e.cluster.process import Process, free_port
+from e2e.cluster.process import Process, end_on_sigterm, free_port
 from e2e.cluster.product import grant, spawn_sliceplane
 
 _OUT: Final = Path(__file__).parents[2] / "out"
@@ -87,13 +87,32 @@ def _table(results: Results, title: str) -> Table:
 
 
 @click.command()
-@click.option("--pods", default=2_000, show_default=True)
-@click.option("--services", default=100, show_default=True)
-@click.option("--rate", default=50.0, show_default=True, help="Readiness changes a second.")
-@click.option("--seconds", default=30.0, show_default=True, help="How long they go on, in each turn.")
-@click.option("--rounds", default=4, show_default=True, help="In each, every kind of receiver has its turn.")
+@click.option("--pods", type=click.IntRange(1), default=2_000, show_default=True)
+@click.option("--services", type=click.IntRange(1), default=100, show_default=True)
+@click.option(
+    "--rate",
+    type=click.FloatRange(0, min_open=True),
+    default=50.0,
+    show_default=True,
+    help="Readiness changes a second.",
+)
+@click.option(
+    "--seconds",
+    type=click.FloatRange(0, min_open=True),
+    default=30.0,
+    show_default=True,
+    help="How long they go on, in each turn.",
+)
+@click.option(
+    "--rounds",
+    type=click.IntRange(1),
+    default=4,
+    show_default=True,
+    help="In each, every kind of receiver has its turn.",
+)
 def main(pods: int, services: int, rate: float, seconds: float, rounds: int) -> None:
     """CPU for each change, and latency, without traces and with them."""
+    end_on_sigterm()
     console = Console(width=140)
     with (
         HttpReceiver() as well,

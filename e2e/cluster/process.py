@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from pathlib import Path
-from typing import TypeVar
+from typing import NoReturn, TypeVar
 
 T = TypeVar("T")
 
@@ -121,6 +121,15 @@ def stop_all(processes: Sequence[Process], timeout: float = 5.0) -> None:
     until = time.monotonic() + timeout
     for process in processes:
         process.stop(max(0.0, until - time.monotonic()))
+
+
+def end_on_sigterm() -> None:
+    """Has SIGTERM end this program as `sys.exit` does, so that what it has started and made is taken away."""
+
+    def terminated(*_: object) -> NoReturn:
+        sys.exit(128 + signal.SIGTERM)
+
+    signal.signal(signal.SIGTERM, terminated)
 
 
 @atexit.register

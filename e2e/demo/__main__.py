@@ -5,11 +5,9 @@
 
 import os
 import re
-import signal
 import sys
 import threading
 from contextlib import ExitStack, suppress
-from typing import NoReturn
 
 import psutil
 import urllib3
@@ -19,7 +17,7 @@ from e2e.cluster.build import PEERS, binaries, kubernetes_version
 from e2e.cluster.kubelets import Kubelets
 from e2e.cluster.local import ControlPlane, StartError
 from e2e.cluster.nodes import ZONES, in_zones
-from e2e.cluster.process import Process
+from e2e.cluster.process import Process, end_on_sigterm
 from e2e.cluster.product import start_sliceplane
 from e2e.cluster.rest import Api
 from e2e.cluster.toolchain import BuildError
@@ -160,12 +158,8 @@ def _now(api: Api) -> Cluster:
     )
 
 
-def _terminated(*_: object) -> NoReturn:
-    sys.exit(128 + signal.SIGTERM)
-
-
 def main() -> int:
-    signal.signal(signal.SIGTERM, _terminated)
+    end_on_sigterm()
     screen = Screen()
     try:
         with ExitStack() as stack:

@@ -44,7 +44,7 @@ def _figures(outcomes: Sequence[Outcome]) -> list[str]:
 
 
 @click.command()
-@click.option("--cases", default=2000, show_default=True, help="How many random Services.")
+@click.option("--cases", type=click.IntRange(1), default=2000, show_default=True, help="How many random Services.")
 @click.option("--seed", default=1, show_default=True, help="The same seed gives the same figures.")
 def main(cases: int, seed: int) -> None:
     """Prints the table, and writes out/topology.txt and out/topology.png."""

@@ -20,6 +20,7 @@ from e2e.bench.synthetic.measured import Compared, MeasureError, Started, Step, 
 from e2e.bench.synthetic.plane import SyntheticPlane
 from e2e.bench.synthetic.population import Scale
 from e2e.cluster.local import ControlPlane
+from e2e.cluster.process import end_on_sigterm
 from e2e.cluster.product import grant
 
 _OUT: Final = Path(__file__).parents[3] / "out"
@@ -174,17 +175,36 @@ def _megabytes(values: tuple[int, ...]) -> str:
 
 @click.command()
 @click.option("--compare/--no-compare", "with_compare", default=True, help="First show that it measures the same.")
-@click.option("--rounds", default=3, show_default=True, help="Of the comparison.")
+@click.option("--rounds", type=click.IntRange(1), default=3, show_default=True, help="Of the comparison.")
 @click.option("--large/--no-large", "with_large", default=True, help="Then the large cluster.")
-@click.option("--pods", default=1_000_000, show_default=True)
-@click.option("--services", default=50_000, show_default=True)
-@click.option("--nodes", default=130_000, show_default=True)
-@click.option("--namespaces", default=1000, show_default=True)
+@click.option("--pods", type=click.IntRange(1), default=1_000_000, show_default=True)
+@click.option("--services", type=click.IntRange(1), default=50_000, show_default=True)
+@click.option("--nodes", type=click.IntRange(1), default=130_000, show_default=True)
+@click.option("--namespaces", type=click.IntRange(1), default=1000, show_default=True)
 @click.option("--families", type=click.Choice(["dual", "single"]), default="single", show_default=True)
 @click.option("--controllers", default="", help="As for sliceplane; default those that it replaces.")
-@click.option("--shards", default=1, show_default=True, help="Processes, each with the Namespaces that hash to it.")
-@click.option("--rate", "rates", type=float, multiple=True, default=(250.0, 500.0, 1000.0), show_default=True)
-@click.option("--seconds", default=60.0, show_default=True, help="How long each rate goes on.")
+@click.option(
+    "--shards",
+    type=click.IntRange(1),
+    default=1,
+    show_default=True,
+    help="Processes, each with the Namespaces that hash to it.",
+)
+@click.option(
+    "--rate",
+    "rates",
+    type=click.FloatRange(0, min_open=True),
+    multiple=True,
+    default=(250.0, 500.0, 1000.0),
+    show_default=True,
+)
+@click.option(
+    "--seconds",
+    type=click.FloatRange(0, min_open=True),
+    default=60.0,
+    show_default=True,
+    help="How long each rate goes on.",
+)
 def main(
     with_compare: bool,
     rounds: int,
@@ -200,6 +220,7 @@ def main(
     seconds: float,
 ) -> None:
     """Sliceplane on a synthetic API server."""
+    end_on_sigterm()
     report = Report(Console(width=140))
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
