@@ -1,5 +1,7 @@
 """Sliceplane itself as a process on a control plane, as it would be deployed: under the rights that it ships with."""
 
+import compileall
+import functools
 import subprocess
 import sys
 import time
@@ -50,8 +52,16 @@ def rights() -> Objects:
 
 def spawn_sliceplane(plane: ControlPlane, *flags: str, user: str = USER, groups: Sequence[str] = ()) -> Process:
     """Start `sliceplane run` and return at once; `grant` must have come before."""
+    _compile()
     argv = [sys.executable, "-m", "controllers", "run", f"--kubeconfig={plane.kubeconfig(user, groups)}", *flags]
     return plane.spawn(plane.fresh_name("sliceplane"), argv, {"PYTHONPATH": str(ROOT)})
+
+
+@functools.cache
+def _compile() -> None:
+    """Makes the bytecode that an installation has, whatever PYTHONDONTWRITEBYTECODE says: it is 70 ms of a start."""
+    for package in ("api", "controllers"):
+        compileall.compile_dir(ROOT / package, quiet=2)
 
 
 def await_ready(process: Process) -> None:
