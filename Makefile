@@ -4,7 +4,7 @@ BIN := .venv/bin
 INSTALLED := .venv/.installed
 
 help: ## What there is to do
-	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
 
 install: $(INSTALLED) ## Make .venv with the command .venv/bin/sliceplane
 
@@ -61,7 +61,7 @@ bench: install ## KCM and Sliceplane in one run, with ratios, goals and pictures
 	$(BIN)/python -m e2e.bench $(addprefix --scenario ,$(SCENARIOS)) $(BENCH)
 
 SCENARIO ?= churn
-profile: install ## Where Sliceplane's time goes, by py-spy: tables and a flame graph in out/ (SCENARIO=cold|churn|idle)
+profile: install ## Where Sliceplane's time goes, by py-spy: tables, and a flame graph in out/ (SCENARIO=cold|churn|idle)
 	$(BIN)/python -m e2e.bench.profile $(SCENARIO)
 
 bench-scaling: install ## Time and memory by the number of Pods, 1k to 150k, without an API server

@@ -34,6 +34,12 @@ def test_given_folder_comes_first(cache: Path, tmp_path: Path, monkeypatch: pyte
     assert build.binaries(["etcd"]) == {"etcd": etcd}
 
 
+def test_given_folder_must_be_one(cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KUBEBUILDER_ASSETS", str(tmp_path / "nowhere"))
+    with pytest.raises(BuildError, match="nowhere is no folder"):
+        build.binaries(["etcd"])
+
+
 def test_unknown_peer_is_refused() -> None:
     with pytest.raises(BuildError, match="no such peer: kubelet"):
         build.binaries(["kubelet"])

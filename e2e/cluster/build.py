@@ -83,6 +83,8 @@ def _given(name: str) -> Path | None:
     folder = os.environ.get("KUBEBUILDER_ASSETS")
     if not folder:
         return None
+    if not Path(folder).is_dir():
+        raise BuildError(f"KUBEBUILDER_ASSETS={folder} is no folder: unset it, and the servers are built")
     path = Path(folder).absolute() / name
     return path if os.access(path, os.X_OK) and path.is_file() else None
 
