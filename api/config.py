@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Final, Literal, NamedTuple, Self
+from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
@@ -49,6 +50,19 @@ def parse_address(value: str) -> str:
     host, colon, port = value.rpartition(":")
     if value != "0" and not (colon and port.isdecimal() and 0 < int(port) < 65536 and not host.startswith("-")):
         raise ValueError(f'"{value}" is not an address: give HOST:PORT, such as 127.0.0.1:8080, or 0')
+    return value
+
+
+def parse_url(value: str) -> str:
+    """A URL that can be asked by HTTP, with or without TLS, or "" for none.
+
+    Raises ValueError for anything else.
+    """
+    parts = urlsplit(value)
+    # urlsplit drops or keeps whatever else is in it; it raises ValueError where the port is none.
+    wrong = parts.scheme not in ("http", "https") or not parts.hostname or parts.port == 0
+    if value and (wrong or not value.isprintable() or " " in value):
+        raise ValueError(f'"{value}" is not a URL: give one such as http://127.0.0.1:4318/v1/traces')
     return value
 
 
@@ -115,6 +129,11 @@ ObjectName = Annotated[
     str,
     Field(pattern=rf"^{_LABEL}(\.{_LABEL})*$", max_length=253),
     Kind("an RFC 1123 subdomain, such as sliceplane", "NAME"),
+]
+URL = Annotated[
+    str,
+    AfterValidator(parse_url),
+    Kind("a URL that begins with http:// or https:// and names a host, or nothing", "URL"),
 ]
 
 
@@ -314,7 +333,7 @@ class Configuration(Common):
         key="clientConnection.burst",
         ge=1,
     )
-    tracing_endpoint: str = flag(
+    tracing_endpoint: URL = flag(
         "tracing-endpoint",
         "",
         "Where traces go, by OTLP over HTTP, such as http://collector:4318/v1/traces; default nowhere.",

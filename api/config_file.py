@@ -54,7 +54,11 @@ class File(NamedTuple):
 
 
 class ConfigurationError(ValueError):
-    """All that is wrong, one a line."""
+    """All that is wrong, one a line: the items of `told`. `of_flags` is whether any of it is about the command line."""
+
+    def __init__(self, told: list[str], *, of_flags: bool) -> None:
+        super().__init__("\n".join(told))
+        self.told, self.of_flags = told, of_flags
 
 
 def configured(flags: Mapping[str, str], file: File | None = None) -> Configuration:
@@ -86,7 +90,8 @@ def _configured(flags: Mapping[str, str], file: File, model: type[M]) -> M:
     ]
     told += [_rule(broken, flags, file) for broken in found.broken] + found.advice
     if told or found.configuration is None:
-        raise ConfigurationError("\n".join(told))
+        concerned = found.wrong.keys() | {field for each in found.broken for field in (each.rule.more, each.rule.less)}
+        raise ConfigurationError(told, of_flags=not file.name or bool(concerned & flags.keys()))
     return found.configuration
 
 

@@ -1,4 +1,4 @@
-"""The names that `--controllers` takes: our controllers under KCM's names, and KCM's others (1.37)."""
+"""The names that `--controllers` takes: our controllers under KCM's names, and KCM's others (1.37), old ones too."""
 
 from typing import Final
 
@@ -8,20 +8,28 @@ ENDPOINTS: Final = "endpoints-controller"
 MIRRORING: Final = "endpointslice-mirroring-controller"
 CONTROLLERS: Final = {ENDPOINTS: "endpoint", ENDPOINTSLICE: "endpointslice", MIRRORING: "endpointslicemirroring"}
 
+# Without "-controller", and after "=" the name that it had before, by which KCM knows it for ever (kubeadm uses those).
 _KCM: Final = """
-bootstrap-signer certificatesigningrequest-approving certificatesigningrequest-cleaner certificatesigningrequest-signing
-clusterrole-aggregation cronjob daemonset deployment device-taint-eviction disruption endpoints endpointslice
-endpointslice-mirroring ephemeral-volume garbage-collector horizontal-pod-autoscaler job
-kube-apiserver-serving-clustertrustbundle-publisher legacy-serviceaccount-token-cleaner namespace node-ipam
-node-lifecycle persistentvolume-attach-detach persistentvolume-binder persistentvolume-expander
-persistentvolume-protection persistentvolumeclaim-protection pod-garbage-collector podcertificaterequest-cleaner
-podgroup-protection replicaset replicationcontroller resourceclaim resourcepoolstatusrequest resourcequota
-root-ca-certificate-publisher selinux-warning service-cidr serviceaccount serviceaccount-token statefulset
-storage-version-migrator storageversion-garbage-collector taint-eviction token-cleaner ttl ttl-after-finished
-validatingadmissionpolicy-status volumeattributesclass-protection
-cloud-node-lifecycle node-route service-lb
+bootstrap-signer=bootstrapsigner certificatesigningrequest-approving=csrapproving
+certificatesigningrequest-cleaner=csrcleaner certificatesigningrequest-signing=csrsigning
+clusterrole-aggregation=clusterrole-aggregation cronjob=cronjob daemonset=daemonset deployment=deployment
+device-taint-eviction disruption=disruption endpoints=endpoint endpointslice=endpointslice
+endpointslice-mirroring=endpointslicemirroring ephemeral-volume=ephemeral-volume garbage-collector=garbagecollector
+horizontal-pod-autoscaler=horizontalpodautoscaling job=job kube-apiserver-serving-clustertrustbundle-publisher
+legacy-serviceaccount-token-cleaner=legacy-service-account-token-cleaner namespace=namespace node-ipam=nodeipam
+node-lifecycle=nodelifecycle persistentvolume-attach-detach=attachdetach persistentvolume-binder=persistentvolume-binder
+persistentvolume-expander=persistentvolume-expander persistentvolume-protection=pv-protection
+persistentvolumeclaim-protection=pvc-protection pod-garbage-collector=podgc podcertificaterequest-cleaner
+podgroup-protection replicaset=replicaset replicationcontroller=replicationcontroller
+resourceclaim=resource-claim-controller resourcepoolstatusrequest resourcequota=resourcequota
+root-ca-certificate-publisher=root-ca-cert-publisher selinux-warning service-cidr serviceaccount=serviceaccount
+serviceaccount-token=serviceaccount-token statefulset=statefulset storage-version-migrator=svm
+storageversion-garbage-collector=storage-version-gc taint-eviction token-cleaner=tokencleaner ttl=ttl
+ttl-after-finished=ttl-after-finished validatingadmissionpolicy-status volumeattributesclass-protection
 """
-KCM_CONTROLLERS: Final = frozenset(f"{name}-controller" for name in _KCM.split())
+_PAIRS: Final = [each.partition("=") for each in _KCM.split()]
+KCM_CONTROLLERS: Final = frozenset(f"{name}-controller" for name, _, _ in _PAIRS)
+KCM_ALIASES: Final = {alias: f"{name}-controller" for name, _, alias in _PAIRS if alias}
 
 
 class UnknownController(ValueError):
@@ -34,7 +42,7 @@ def chosen(text: str) -> set[str]:
     Controllers that only KCM has may be named, so that its flag can be used as it is. Raises UnknownController.
     """
     items = [part.strip() for part in text.split(",") if part.strip()]
-    known = KCM_CONTROLLERS | CONTROLLERS.keys() | set(CONTROLLERS.values())
+    known = KCM_CONTROLLERS | KCM_ALIASES.keys()
     unknown = [item for item in items if item != "*" and item.removeprefix("-") not in known]
     if unknown:
         raise UnknownController(f"{', '.join(unknown)}: not a controller; there is: {', '.join(CONTROLLERS)}")

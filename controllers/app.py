@@ -42,7 +42,7 @@ class App:
     async def run(self) -> None:
         """Runs until SIGTERM or SIGINT; returns when every write has been finished or abandoned.
 
-        Raises CredentialsError when the API server cannot even be looked for, OSError when the port is taken.
+        Raises CredentialsError when the API server cannot even be looked for, AddressError when nothing can be served.
         """
         # Loading makes many objects and no garbage worth looking for.
         gc.set_threshold(100_000)

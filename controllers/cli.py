@@ -15,14 +15,35 @@ from api.settings import SETTINGS, Setting, settings_of
 from controllers import __version__
 from controllers.ipam_tools.command import ipam_command
 from controllers.planning.command import plan_command
+from controllers.planning.files import STDIN, called
 from controllers.starting import importing
+
+
+class FileError(click.ClickException):
+    """What is wrong is in a file: how the command is used does not help."""
+
+    exit_code = 2
+
+
+def _refused(error: config_file.ConfigurationError) -> click.ClickException:
+    """A configuration that cannot be, each line marked as an error; below the usage when flags are among them."""
+    return (click.UsageError if error.of_flags else FileError)("\nError: ".join(error.told))
+
+
+def _verbosity(context: click.Context, parameter: click.Parameter, value: str) -> str:
+    """-v takes what comes next, whatever it is: a flag that is lost in this way is told of, not the rest of it."""
+    if value.startswith("-") and not value.removeprefix("-").isdecimal():
+        raise click.UsageError(f"-v takes a number: '{value}' is none; give one, such as -v 4", context)
+    return value
 
 
 def option(setting: Setting) -> Callable[..., Any]:
     """The flag of a setting. Its text is passed on: the model says what is wrong with it, as with the file's."""
     default = setting.kind.show(setting.default)
     told = "; ".join(each for each in (setting.limits, default and f"default: {default}") if each)
-    bare: dict[str, Any] = {"is_flag": False, "flag_value": setting.kind.bare} if setting.kind.bare else {}
+    more: dict[str, Any] = {"is_flag": False, "flag_value": setting.kind.bare} if setting.kind.bare else {}
+    if setting.flag == "v":
+        more["callback"] = _verbosity
     return click.option(
         f"--{setting.flag}",
         setting.field,
@@ -31,7 +52,7 @@ def option(setting: Setting) -> Callable[..., Any]:
         metavar=setting.kind.metavar,
         default=default,
         help=f"{setting.text}  [{told}]" if told else setting.text,
-        **bare,
+        **more,
     )
 
 
@@ -66,10 +87,11 @@ def _configured(flags: dict[str, str], file: config_file.File | None) -> Configu
     try:
         return config_file.configured(flags, file)
     except config_file.ConfigurationError as error:
-        raise click.UsageError(str(error)) from error
+        raise _refused(error) from error
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, message="sliceplane %(version)s", help="Print the version.")
 def main() -> None:
     """Service networking controllers for Kubernetes, in place of kube-controller-manager's."""
 
@@ -101,7 +123,9 @@ def run(context: click.Context, /, config: str | None, **flags: str) -> None:
 @main.command("config", short_help="Show the default configuration, or check a file.")
 @click.option("--print-default", is_flag=True, help="Print the default configuration as a file for `run --config`.")
 @click.option(
-    "--check", metavar="FILE", help="Tell every problem of a configuration file; exit status 2 if there are any."
+    "--check",
+    metavar="FILE|-",
+    help="Tell every problem of a configuration file, - is standard input; exit status 2 if there are any.",
 )
 def config_command(print_default: bool, check: str | None) -> None:
     """Show the default configuration, or check a file."""
@@ -110,8 +134,13 @@ def config_command(print_default: bool, check: str | None) -> None:
     if check is None:
         click.echo(config_file.default_text(), nl=False)
         return
-    _configured({}, _read("check", check))
-    click.echo(f"{check}: valid")
+    if check == STDIN:
+        with click.open_file(STDIN, "rb") as stream:
+            file = config_file.read(called(STDIN), stream.read())
+    else:
+        file = _read("check", check)
+    _configured({}, file)
+    click.echo(f"{file.name}: valid")
 
 
 @main.command()
@@ -133,7 +162,7 @@ def ipam_run(context: click.Context, /, **flags: str) -> None:
     try:
         configuration = config_file.configured_by_flags(_given(context, flags), IPAMConfiguration)
     except config_file.ConfigurationError as error:
-        raise click.UsageError(str(error)) from error
+        raise _refused(error) from error
     logs.configure(json=configuration.logging_format == "json", verbosity=configuration.v)
     try:
         app.run(configuration)

@@ -7,7 +7,10 @@ under a name of our own choice.
 
 import asyncio
 import functools
+import os
 import re
+import socket
+import ssl
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
@@ -27,6 +30,7 @@ from controllers.runtime.errors import (
     Throttled,
     Unauthorized,
     Unreachable,
+    Untrusted,
     error_for,
 )
 from controllers.telemetry import metrics
@@ -258,7 +262,9 @@ class ApiClient:
     def _unreachable(self, request: _Request, error: Exception, counted: bool) -> Unreachable:
         if not counted:
             self._requests("<error>", request.method).inc()
-        return Unreachable(f"{request}: {str(error) or type(error).__name__}")
+        if isinstance(error, aiohttp.ClientConnectorCertificateError):
+            return Untrusted(f"{request}: {_untrusted(error, self._credentials.authority)}")
+        return Unreachable(f"{request}: {_silence(error)}")
 
     def _warn(self, headers: list[str]) -> None:
         """Logs what the API server warns of (a deprecated API, for example) once for each text, not at every write."""
@@ -282,6 +288,39 @@ class ApiClient:
                 await self._credentials.load()
             except CredentialsError as error:
                 raise Unauthorized(f"refused (401), and the credentials cannot be read anew: {error}") from error
+
+
+def _silence(error: Exception) -> str:
+    """Why no answer came."""
+    if not isinstance(error, aiohttp.ClientConnectorError):
+        return str(error) or ("no answer in time" if isinstance(error, TimeoutError) else type(error).__name__)
+    reason = error.os_error
+    where = f"the proxy {_at(error)}" if isinstance(error, aiohttp.ClientProxyConnectionError) else _at(error)
+    if isinstance(reason, ssl.SSLError):
+        said = (reason.reason or str(reason)).replace("_", " ").lower()
+        return f"no TLS with {where}: {said}"
+    if isinstance(reason, socket.gaierror):
+        return f"cannot connect to {where}: its name is not known ({(reason.strerror or str(reason)).lower()})"
+    return f"cannot connect to {where}: {os.strerror(reason.errno).lower() if reason.errno else reason}"
+
+
+def _untrusted(error: aiohttp.ClientConnectorCertificateError, authority: str) -> str:
+    """What is wrong with the certificate of whoever answers, and what to do. The numbers are OpenSSL's (x509_vfy.h)."""
+    found = error.certificate_error
+    code = found.verify_code if isinstance(found, ssl.SSLCertVerificationError) else 0
+    said = found.verify_message if isinstance(found, ssl.SSLCertVerificationError) else str(found)
+    whose = f"the certificate of the API server at {_at(error)}"
+    if code in (62, 64):
+        told = f"is for other names ({said.rstrip('.')}): use one of its names as server, or as tls-server-name"
+    elif code in (9, 10):
+        told = f"is of another time ({said}): renew it, or set the clock right"
+    else:
+        told = f"is not signed by {authority} ({said}): is this the right server, and the authority up to date?"
+    return f"{whose} {told}"
+
+
+def _at(error: aiohttp.ClientConnectorError | aiohttp.ClientConnectorCertificateError) -> str:
+    return f"[{error.host}]:{error.port}" if ":" in error.host else f"{error.host}:{error.port}"
 
 
 async def _heard(content: aiohttp.StreamReader, began: Callable[[bytes], bool]) -> bytes:

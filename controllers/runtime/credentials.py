@@ -10,6 +10,7 @@ import os
 import ssl
 import sys
 from pathlib import Path
+from typing import Final
 from urllib.parse import urlsplit
 
 import yaml
@@ -33,9 +34,28 @@ from kubernetes.aio.client import Configuration  # noqa: E402
 from kubernetes.aio.config.config_exception import ConfigException  # noqa: E402
 from kubernetes.aio.config.kube_config import _cleanup_temp_files  # noqa: E402
 
+_REMEDY: Final = "Give --kubeconfig FILE, or set KUBECONFIG, or run inside a Pod."
+
 
 class CredentialsError(Exception):
-    """There is no usable configuration; the message says what was looked for and how to give one."""
+    """There is no usable configuration; the message says where it was looked for, what is wrong, and what to do."""
+
+
+class _Missing(ConfigException):
+    """None of the files is there."""
+
+
+# What the kubernetes package raises where a file is not what it takes it for.
+_UNUSABLE: Final = (
+    ConfigException,
+    yaml.YAMLError,
+    AttributeError,
+    LookupError,
+    OSError,
+    RecursionError,
+    TypeError,
+    ValueError,
+)
 
 
 class Credentials:
@@ -55,6 +75,13 @@ class Credentials:
         self.server_name: str | None = None
         self.proxy: str | None = None
 
+    @property
+    def authority(self) -> str:
+        """Whose signature the API server's certificate must have, in words."""
+        if self._configuration.ssl_ca_cert:
+            return f"the certificate-authority of {'the kubeconfig' if self._kubeconfig else 'the Pod'}"
+        return "an authority that this system trusts, and the kubeconfig names no certificate-authority"
+
     async def load(self) -> None:
         """Reads the configuration, now and again after a 401; what was read before stays until this has succeeded.
 
@@ -69,11 +96,8 @@ class Credentials:
                 loader = None
             server = str(configuration.host).rstrip("/")
             tls = _ssl_context(configuration) if urlsplit(server).scheme == "https" else None
-        except (ConfigException, yaml.YAMLError, OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-            where = f"kubeconfig {self._kubeconfig}" if self._kubeconfig else "in-cluster configuration"
-            raise CredentialsError(
-                f"cannot use {where}: {error}\nGive --kubeconfig FILE, or set KUBECONFIG, or run inside a Pod."
-            ) from error
+        except _UNUSABLE as error:
+            raise CredentialsError(self._told(error)) from error
         finally:
             # What the kubeconfig embeds was written to temporary files: a private key must not stay in one.
             _cleanup_temp_files()  # type: ignore[no-untyped-call]
@@ -87,13 +111,29 @@ class Credentials:
         self.server_name = configuration.tls_server_name or None
         self.proxy = configuration.proxy or None
 
+    def _told(self, error: Exception) -> str:
+        """Why the configuration cannot be used."""
+        # Imported here: almost no start needs it.
+        from controllers.runtime.kubeconfig import plain, problem
+
+        if not self._kubeconfig:
+            nothing = "no kubeconfig is given, and this is no Pod: KUBERNETES_SERVICE_HOST is not set"
+            what = plain(error) if "KUBERNETES_SERVICE_HOST" in os.environ else nothing
+            return f"cannot use in-cluster configuration: {what}\n{_REMEDY}"
+        file, what = problem(self._kubeconfig, self._context) or (self._kubeconfig, plain(error))
+        told = f"cannot use kubeconfig {file}: {what}"
+        return f"{told}\n{_REMEDY}" if isinstance(error, _Missing) else told
+
     async def _load_kubeconfig(self, configuration: Configuration, path: str) -> object:
         """Fills the configuration; returns what its token can be refreshed with."""
         if not _exists(path):
-            raise ConfigException("the file does not exist")
+            raise _Missing("the file does not exist")
         loader: object = await kube.load_kube_config(  # type: ignore[no-untyped-call]
             config_file=path, context=self._context, client_configuration=configuration, persist_config=False
         )
+        if "server" not in getattr(loader, "_cluster", {}):
+            # The package would ask localhost.
+            raise ConfigException("its cluster has no server")
         asked_plugin = "exec" in getattr(loader, "_user", {})
         if asked_plugin and not configuration.api_key and not configuration.cert_file:
             # The package logs a plugin's failure, and goes on as nobody.
@@ -125,7 +165,7 @@ class Credentials:
 
 def _exists(path: str) -> bool:
     """Whether any of the files of a KUBECONFIG list is there."""
-    return any(Path(part).expanduser().is_file() for part in path.split(os.pathsep))
+    return any(Path(part).expanduser().exists() for part in path.split(os.pathsep) if part)
 
 
 def _ssl_context(configuration: Configuration) -> ssl.SSLContext:

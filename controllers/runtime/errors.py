@@ -3,6 +3,7 @@ What can go wrong when the API server is asked, each with one consequence. aioht
 
 ApiError
   Unreachable        no answer came: the request may or may not have been carried out; asked again with back-off
+    Untrusted        whoever answers cannot show that it is the API server; the text says what to do
   Unauthorized       401: the credentials are read anew, once
   Forbidden          403: shown to the user, tried again with back-off (`namespace_terminating` tells the harmless case)
   NotFound           404
@@ -66,6 +67,9 @@ class NotLeading(ApiError):
 
 
 class Unreachable(ApiError): ...
+
+
+class Untrusted(Unreachable): ...
 
 
 class Unauthorized(ApiError): ...

@@ -94,6 +94,7 @@ def test_defaults_are_kcms() -> None:
         ("leader_elect_resource_lock", ["leases"], ["endpoints", ""]),
         ("leader_elect_resource_name", ["a.b-c", "0", "a" * 253], ["", "A", "a.", "-a", "a\n", "a" * 254]),
         ("leader_elect_resource_namespace", ["a-b", "a" * 63], ["", "a.b", "a" * 64]),
+        ("tracing_endpoint", ["", "http://c", "https://[::1]:4318/v1/traces?x=y"], ["c", "http:", "http://", None, 5]),
         ("logging_format", ["text", "json"], ["xml"]),
         ("v", [0, 9], [-1]),
     ],

@@ -142,6 +142,11 @@ def test_spellings(text: str, field: str, value: object) -> None:
         ),
         ("controllers: []", "f:3: controllers: []: leaves nothing to run"),
         (
+            'tracing: {endpoint: "not a url"}',
+            'f:3: tracing.endpoint: "not a url": must be a URL that begins with http:// or https:// and names a host, '
+            "or nothing",
+        ),
+        (
             "controllers: [[]]",
             'f:3: controllers: [a list]: must be names of controllers, "*" or "-name", '
             "in a list or with commas between them",
@@ -277,7 +282,31 @@ def test_a_wrong_value_is_told_even_where_a_flag_wins(started: list[Configuratio
     path.write_text(f"{HEADER}maxEndpointsPerSlice: 0\n")
     result = sliceplane("run", f"--config={path}", "--max-endpoints-per-slice=5")
     assert (result.exit_code, started) == (2, [])
-    assert result.output == f"{RUN}{path}:3: maxEndpointsPerSlice: 0: must be a whole number from 1 to 1000\n"
+    assert result.output == f"Error: {path}:3: maxEndpointsPerSlice: 0: must be a whole number from 1 to 1000\n"
+
+
+@pytest.mark.parametrize(
+    ("flags", "about_flags"),
+    [
+        ((), False),
+        (("--shards=2",), False),
+        (("--shards=0",), True),
+        (("--leader-elect-renew-deadline=9s",), True),
+        (("--leader-elect-renew-deadline=5s",), False),
+    ],
+)
+def test_usage_is_told_when_flags_are_wrong(
+    started: list[Configuration], tmp_path: Path, flags: tuple[str, ...], about_flags: bool
+) -> None:
+    path = tmp_path / "c.yaml"
+    path.write_text(f"{HEADER}foo: 1\nleaderElection: {{leaseDuration: 8s}}\nbar: 2\n")
+    result = sliceplane("run", f"--config={path}", *flags)
+    assert (result.exit_code, started) == (2, [])
+    head, mark, told = result.output.partition("Error: ")
+    assert head == (RUN.removesuffix("Error: ") if about_flags else "")
+    lines = (mark + told).splitlines()
+    assert lines[:2] == [f"Error: {path}:3: foo: unknown key", f"Error: {path}:5: bar: unknown key"]
+    assert all(line.startswith("Error: ") for line in lines)
 
 
 @pytest.mark.parametrize(("name", "told"), [("nowhere", "no such file or directory"), ("", "is a directory")])
@@ -317,7 +346,20 @@ def test_config_check(tmp_path: Path) -> None:
     path.write_text(f"{HEADER}maxEndpointsPerSlice: 0\nfoo: 1\n")
     result = sliceplane("config", f"--check={path}")
     assert result.exit_code == 2
-    assert result.output.splitlines()[-1] == f"{path}:4: foo: unknown key"
+    assert result.stderr.splitlines() == [
+        f"Error: {path}:3: maxEndpointsPerSlice: 0: must be a whole number from 1 to 1000",
+        f"Error: {path}:4: foo: unknown key",
+    ]
+
+
+@pytest.mark.parametrize("flags", [("--check", "-"), ("--check=-",)])
+def test_config_check_of_standard_input(flags: tuple[str, ...]) -> None:
+    def checked(text: str) -> tuple[int, str]:
+        result = CliRunner().invoke(cli.main, ["config", *flags], input=text, catch_exceptions=False)
+        return result.exit_code, result.output
+
+    assert checked(f"{HEADER}maxEndpointsPerSlice: 7\n") == (0, "standard input: valid\n")
+    assert checked(f"{HEADER}foo: 1\n") == (2, "Error: standard input:3: foo: unknown key\n")
 
 
 @pytest.mark.parametrize("flags", [(), ("--print-default", "--check=x")])

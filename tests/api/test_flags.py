@@ -161,12 +161,46 @@ def test_unknown_flag(started: list[Configuration]) -> None:
 def test_all_wrong_flags_are_told_at_once(started: list[Configuration]) -> None:
     result = run("--v=-1", "--kube-api-burst=0", "--leader-elect-retry-period=10s")
     assert (result.exit_code, started) == (2, [])
-    assert result.output.splitlines()[3:] == [
+    assert result.output.splitlines() == [
+        *("Usage: main run [OPTIONS]", "Try 'main run --help' for help.", ""),
         "Error: --v=-1: must be a whole number of 0 or more",
-        "--kube-api-burst=0: must be a whole number of 1 or more",
-        "--leader-elect-renew-deadline must be more than 1.2 times --leader-elect-retry-period: "
+        "Error: --kube-api-burst=0: must be a whole number of 1 or more",
+        "Error: --leader-elect-renew-deadline must be more than 1.2 times --leader-elect-retry-period: "
         "they are 10s (the default) and 10s",
     ]
+
+
+@pytest.mark.parametrize(
+    "swallowed", [("--kubeconfig", "nope"), ("--kubeconfig=nope",), ("-vv",), ("-x", "--shards=2")]
+)
+def test_flag_that_v_has_swallowed_is_named(started: list[Configuration], swallowed: tuple[str, ...]) -> None:
+    result = run("-v", *swallowed)
+    assert (result.exit_code, started) == (2, [])
+    told = f"Error: -v takes a number: '{swallowed[0]}' is none; give one, such as -v 4"
+    assert result.output.splitlines()[3:] == [told]
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"), [(("-v", "-1"), "--v=-1"), (("-v", "four"), "--v=four"), (("-v", ""), "--v=")]
+)
+def test_v_is_a_whole_number(started: list[Configuration], flags: tuple[str, ...], said: str) -> None:
+    result = run(*flags)
+    assert (result.exit_code, started) == (2, [])
+    assert f"Error: {said}: must be a whole number of 0 or more" in result.output
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        *("foo", "not a url", "collector:4318", "//collector", "ftp://collector", "grpc://collector:4317", "http://"),
+        *("http://:4318", "http://c:0", "http://c:port", "http://c:70000", "http://[::1", "http://c\n", "http://a b/"),
+    ],
+)
+def test_endpoint_of_traces_is_a_url(started: list[Configuration], value: str) -> None:
+    result = run(f"--tracing-endpoint={value}")
+    assert (result.exit_code, started) == (2, [])
+    wanted = f"Error: --tracing-endpoint={value}: must be a URL that begins with http:// or https:// and names a host,"
+    assert wanted in result.output
 
 
 @pytest.mark.parametrize(
@@ -184,6 +218,9 @@ def test_all_wrong_flags_are_told_at_once(started: list[Configuration]) -> None:
         ("endpointslice-controller,-endpointslice-controller", {ENDPOINTSLICE}),
         ("*,-endpoints-controller,-service-cidr-controller", {ENDPOINTSLICE, MIRRORING}),
         ("*,-endpointslice-controller,-node-ipam-controller", {ENDPOINTS, MIRRORING}),
+        ("*,bootstrapsigner,tokencleaner", ALL),
+        ("*,bootstrapsigner,tokencleaner,-endpoint,-nodeipam", {ENDPOINTSLICE, MIRRORING}),
+        ("deployment,csrsigning", set()),
         ("", set()),
     ],
 )
@@ -220,5 +257,7 @@ def test_help_tells_limits_and_defaults() -> None:
     assert "--leader-elect [true|false]" in text
 
 
-def test_version() -> None:
-    assert CliRunner().invoke(cli.main, ["version"]).output == "sliceplane 0.1.0\n"
+@pytest.mark.parametrize("how", ["version", "--version"])
+def test_version(how: str) -> None:
+    result = CliRunner().invoke(cli.main, [how])
+    assert (result.exit_code, result.output) == (0, "sliceplane 0.1.0\n")

@@ -2,14 +2,18 @@
 
 import asyncio
 import json
+import socket
+import ssl
 from pathlib import Path
 
 import aiohttp
 import pytest
 from aiohttp import web
+from aiohttp.client_reqrep import ConnectionKey
 
 from controllers.runtime import api_client
 from controllers.runtime.api_client import ApiClient, RateLimiter
+from controllers.runtime.credentials import Credentials
 from controllers.runtime.errors import (
     AlreadyExists,
     ApiError,
@@ -162,9 +166,50 @@ async def test_redirect_is_not_followed(server: ApiServer, client: ApiClient) ->
 
 async def test_nobody_listens(server: ApiServer, clock: FakeClock, tmp_path: Path) -> None:
     async with client_of("http://127.0.0.1:1", tmp_path, clock) as client:
-        with pytest.raises(Unreachable, match="GET /x") as caught:
+        with pytest.raises(Unreachable) as caught:
             await client.request("GET", "/x", attempts=2)
     assert caught.value.code == 0
+    assert str(caught.value) == "GET /x: cannot connect to 127.0.0.1:1: connection refused"
+
+
+async def test_proxy_that_nobody_is_at(clock: FakeClock, tmp_path: Path) -> None:
+    cluster = {"proxy-url": "http://127.0.0.1:1"}
+    kubeconfig = write_kubeconfig(tmp_path / "kubeconfig", "http://api.invalid:6443", cluster=cluster)
+    async with ApiClient(Credentials(str(kubeconfig)), clock, user_agent="test") as client:
+        with pytest.raises(Unreachable, match=r"cannot connect to the proxy 127\.0\.0\.1:1: connection refused$"):
+            await client.request("GET", "/x", attempts=1)
+
+
+async def test_name_that_nobody_knows(clock: FakeClock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def unknown(*_: object, **__: object) -> None:
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", unknown)
+    async with client_of("http://api.invalid:6443", tmp_path, clock) as client:
+        with pytest.raises(Unreachable) as caught:
+            await client.request("GET", "/x", attempts=1)
+    told = "cannot connect to api.invalid:6443: its name is not known (name or service not known)"
+    assert str(caught.value) == f"GET /x: {told}"
+
+
+@pytest.mark.parametrize(("host", "shown"), [("::1", "[::1]"), ("127.0.0.1", "127.0.0.1")])
+@pytest.mark.parametrize(
+    ("code", "said", "told"),
+    [
+        (9, "certificate is not yet valid", "is of another time (certificate is not yet valid): renew it, or"),
+        (10, "certificate has expired", "is of another time (certificate has expired): renew it, or"),
+        (18, "self-signed certificate", "is not signed by the kubeconfig's own (self-signed certificate): is this the"),
+        (62, "Hostname mismatch, for 'a'.", "is for other names (Hostname mismatch, for 'a'): use one of its"),
+        (64, "IP address mismatch, for '::1'.", "is for other names (IP address mismatch, for '::1'): use one of its"),
+    ],
+)
+def test_certificate_that_cannot_be_trusted(code: int, said: str, told: str, host: str, shown: str) -> None:
+    reason = ssl.SSLCertVerificationError(1, "[SSL: CERTIFICATE_VERIFY_FAILED]")
+    reason.verify_code, reason.verify_message = code, said
+    key = ConnectionKey(host, 6443, True, True, None, None, None)
+    error = aiohttp.ClientConnectorCertificateError(key, reason)
+    text = api_client._untrusted(error, "the kubeconfig's own")
+    assert text.startswith(f"the certificate of the API server at {shown}:6443 {told}")
 
 
 @pytest.mark.parametrize("ask", ["request", "stream"])
@@ -181,7 +226,7 @@ async def test_silent_server_is_unreachable(
             async with client.stream("/x", {"watch": "true"}, idle_seconds=0.05) as content:
                 await content.read()
 
-    with pytest.raises(Unreachable):
+    with pytest.raises(Unreachable, match=r"GET /x: (no answer in time|Timeout on reading data from socket)"):
         await asked()
 
 

@@ -19,7 +19,7 @@ from kubernetes.aio.config import incluster_config
 
 from controllers.runtime.api_client import ApiClient
 from controllers.runtime.credentials import Credentials, CredentialsError
-from controllers.runtime.errors import Unreachable
+from controllers.runtime.errors import Unreachable, Untrusted
 from e2e.cluster.certs import Authority, Pair
 from tests.runtime.api_server import ApiServer, Object, say, write_kubeconfig
 from tests.runtime.clocks import FakeClock
@@ -58,35 +58,129 @@ async def test_token_may_end_in_a_newline(tmp_path: Path) -> None:
     assert await credentials.headers() == {"Authorization": "Bearer secret"}
 
 
-BROKEN = {
-    "empty": "",
-    "no-yaml": "clusters: [",
-    "a-list": "- a\n- b\n",
-    "a-word": "hello",
-    "no-contexts": "apiVersion: v1\nkind: Config\n",
-    "unknown-context": "apiVersion: v1\nkind: Config\ncurrent-context: x\ncontexts: []\nclusters: []\nusers: []\n",
-    "null-lists": "apiVersion: v1\nkind: Config\ncurrent-context: x\ncontexts: null\nclusters: null\nusers: null\n",
-    "bad-base64": """\
+def refused(cluster: str = "", user: str = "{token: t}", context: str = "{cluster: c, user: u}") -> str:
+    """A kubeconfig of which one part is as it must not be."""
+    return f"""\
 current-context: x
-contexts: [{name: x, context: {cluster: c, user: u}}]
-clusters: [{name: c, cluster: {server: "https://127.0.0.1:1", certificate-authority-data: "%%%"}}]
-users: [{name: u, user: {token: t}}]
-""",
-    "bad-authority": """\
-current-context: x
-contexts: [{name: x, context: {cluster: c, user: u}}]
-clusters: [{name: c, cluster: {server: "https://127.0.0.1:1", certificate-authority-data: "aGVsbG8="}}]
-users: [{name: u, user: {token: t}}]
-""",
+contexts: [{{name: x, context: {context}}}]
+clusters: [{{name: c, cluster: {cluster or '{server: "https://127.0.0.1:1"}'}}}]
+users: [{{name: u, user: {user}}}]
+"""
+
+
+def server_with(more: str) -> str:
+    return f'{{server: "https://127.0.0.1:1", {more}}}'
+
+
+PEM = "it must be in PEM, beginning with -----BEGIN CERTIFICATE-----"
+HELLO = base64.b64encode(b"hello").decode()
+BROKEN: dict[str, tuple[str | bytes, str]] = {
+    "empty": ("", "it is empty: write the kubeconfig into it, or give another file"),
+    "comment": ("# nothing\n", "it is empty: write the kubeconfig into it, or give another file"),
+    "no-yaml": ("a: 1\nclusters: [", "it is not valid YAML: line 2: expected the node content, but found"),
+    "control": ("\x01", "it is no kubeconfig: not valid YAML: unacceptable character"),
+    "binary": (b"\x7fELF\xff\xfe", "it is no kubeconfig: not UTF-8 text (byte 4)"),
+    "deep": ("[" * 100_000, "it is no kubeconfig: not valid YAML: "),
+    "a-list": ("- a\n- b\n", "it is no kubeconfig: it lacks clusters, contexts, users; give another file"),
+    "a-word": ("hello", "it is no kubeconfig: it lacks clusters, contexts, users; give another file"),
+    "another-kind": (
+        "apiVersion: v1\nkind: Service\n",
+        "it is no kubeconfig: it lacks clusters, contexts, users, but is a Service; give another file",
+    ),
+    "no-contexts": (
+        "apiVersion: v1\nkind: Config\n",
+        "it is no kubeconfig: it lacks clusters, contexts, users; give another file",
+    ),
+    "no-list": ("clusters: 5\n", "clusters must be a list"),
+    "no-names": ("clusters: [5]\n", "clusters: each item must have a name"),
+    "no-current": (
+        "contexts: [{name: a}, {name: b}]",
+        "it has no current-context: give --context as one of: a, b",
+    ),
+    "unknown-context": (
+        "current-context: x\ncontexts: []\nclusters: []\nusers: []\n",
+        'it has no context "x": it has no contexts at all; give another file',
+    ),
+    "null-lists": (
+        "current-context: x\ncontexts: null\nclusters: null\nusers: null\n",
+        'it has no context "x": it has no contexts at all; give another file',
+    ),
+    "null-context": (refused(context="null"), 'its context "x" names no cluster: add one, or give another --context'),
+    "no-user": (refused(context="{cluster: c}"), 'its context "x" names no user: add one, or give another --context'),
+    "unknown-cluster": (
+        refused(context="{cluster: d, user: u}"),
+        'it has no cluster "d", which its context "x" names: add it to clusters',
+    ),
+    "unknown-user": (
+        refused(context="{cluster: c, user: v}"),
+        'it has no user "v", which its context "x" names: add it to users',
+    ),
+    "null-user": (refused(user="null"), 'its user "u" is null: give it credentials, such as a token'),
+    "null-cluster": (refused("null"), 'its cluster "c" is null: give it its server'),
+    "no-server": (refused("{}"), 'its cluster "c" has no server: give it the URL of the API server'),
+    "odd-server": (refused("{server: 5}"), 'its cluster "c" has no server: give it the URL of the API server'),
+    "bad-base64": (
+        refused(server_with('certificate-authority-data: "%%%"')),
+        'its cluster "c" has a certificate-authority-data that is not base64',
+    ),
+    "bad-authority": (
+        refused(server_with(f"certificate-authority-data: {HELLO}")),
+        f'its cluster "c" has a certificate-authority-data that is no certificate: {PEM}',
+    ),
+    "no-authority": (
+        refused(server_with("certificate-authority: nowhere.crt")),
+        'its cluster "c" has a certificate-authority that cannot be read: '
+        "FOLDER/nowhere.crt: no such file or directory",
+    ),
+    "authority-is-folder": (
+        refused(server_with("certificate-authority: .")),
+        'its cluster "c" has a certificate-authority that cannot be read: FOLDER: is a directory',
+    ),
+    "bad-certificate": (
+        refused(user=f"{{client-certificate-data: {HELLO}, client-key-data: {HELLO}}}"),
+        f'its user "u" has a client-certificate-data that is no certificate: {PEM}',
+    ),
+    "no-key-file": (
+        refused(user="{client-certificate: config, client-key: /nowhere.key}"),
+        'its user "u" has a client-key that cannot be read: /nowhere.key: no such file or directory',
+    ),
+    "no-token-file": (
+        refused(user="{tokenFile: token}"),
+        'its user "u" has a tokenFile that cannot be read: FOLDER/token: no such file or directory',
+    ),
 }
 
 
-@pytest.mark.parametrize("text", BROKEN.values(), ids=BROKEN.keys())
-async def test_useless_kubeconfig_is_named(tmp_path: Path, text: str) -> None:
+@pytest.mark.parametrize(("content", "told"), BROKEN.values(), ids=BROKEN.keys())
+async def test_useless_kubeconfig_is_named_with_what_is_wrong(tmp_path: Path, content: str | bytes, told: str) -> None:
+    """And not with how to give one: that has been done."""
     path = tmp_path / "config"
-    path.write_text(text)
-    with pytest.raises(CredentialsError, match=str(path)):
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    with pytest.raises(CredentialsError) as caught:
         await loaded(str(path))
+    assert str(caught.value).startswith(f"cannot use kubeconfig {path}: {told.replace('FOLDER', str(tmp_path))}")
+    assert "Give --kubeconfig" not in str(caught.value)
+
+
+async def test_folder_is_no_kubeconfig(tmp_path: Path) -> None:
+    with pytest.raises(CredentialsError) as caught:
+        await loaded(str(tmp_path))
+    assert str(caught.value) == f"cannot use kubeconfig {tmp_path}: it is a directory: give a file in it"
+
+
+async def test_the_broken_one_of_several_kubeconfigs_is_named(tmp_path: Path) -> None:
+    good, bad = write_kubeconfig(tmp_path / "good", URL), tmp_path / "bad"
+    bad.write_text("users: 5")
+    with pytest.raises(CredentialsError) as caught:
+        await loaded(f"{good}:{tmp_path / 'nowhere'}:{bad}")
+    assert str(caught.value) == f"cannot use kubeconfig {bad}: users must be a list"
+
+
+async def test_certificate_and_key_of_two_pairs(tmp_path: Path, authority: Authority) -> None:
+    one, other = authority.client("one"), authority.client("other")
+    user = {"client-certificate": str(one.cert), "client-key": str(other.key)}
+    with pytest.raises(CredentialsError, match=r"config: the client-certificate and the client-key do not belong"):
+        await loaded(str(write_kubeconfig(tmp_path / "config", "https://127.0.0.1:1", user=user)))
 
 
 async def test_missing_kubeconfig_is_named_with_what_to_do(tmp_path: Path) -> None:
@@ -95,14 +189,15 @@ async def test_missing_kubeconfig_is_named_with_what_to_do(tmp_path: Path) -> No
 
 
 async def test_unknown_context_is_named(tmp_path: Path) -> None:
-    with pytest.raises(CredentialsError, match="nonesuch"):
+    with pytest.raises(CredentialsError, match=r'it has no context "nonesuch": give --context as one of: x$'):
         await loaded(str(write_kubeconfig(tmp_path / "config", URL)), "nonesuch")
 
 
 async def test_no_configuration_at_all(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("KUBECONFIG", "KUBERNETES_SERVICE_HOST", "KUBERNETES_SERVICE_PORT"):
         monkeypatch.delenv(name, raising=False)
-    with pytest.raises(CredentialsError, match=r"in-cluster configuration.*\nGive --kubeconfig FILE"):
+    told = r"in-cluster configuration: no kubeconfig is given, and this is no Pod: .*\nGive --kubeconfig FILE"
+    with pytest.raises(CredentialsError, match=told):
         await loaded(None)
 
 
@@ -309,8 +404,14 @@ async def test_server_has_another_name(tmp_path: Path, authority: Authority) -> 
     cluster = {"certificate-authority": str(authority.ca_file)}
     async with ApiServer().serving(listening(authority, "api.example")) as server:
         server.will("GET", who)
-        with pytest.raises(Unreachable, match="certificate"):
+        with pytest.raises(Untrusted) as caught:
             await answer(tmp_path, server.url, cluster=cluster)
+        host = server.url.removeprefix("https://")
+        assert str(caught.value) == (
+            f"GET /version: the certificate of the API server at {host} is for other names "
+            "(IP address mismatch, certificate is not valid for '127.0.0.1'): "
+            "use one of its names as server, or as tls-server-name"
+        )
         named = {**cluster, "tls-server-name": "api.example"}
         assert await answer(tmp_path, server.url, cluster=named) == "nobody"
 
@@ -318,9 +419,27 @@ async def test_server_has_another_name(tmp_path: Path, authority: Authority) -> 
 async def test_certificate_that_nobody_vouches_for(tmp_path: Path, authority: Authority) -> None:
     async with ApiServer().serving(listening(authority, "api.example")) as server:
         server.will("GET", who)
-        with pytest.raises(Unreachable, match="certificate"):
+        with pytest.raises(Untrusted, match="not signed by an authority that this system trusts, and the kubeconfig"):
             await answer(tmp_path, server.url, cluster={})
         assert await answer(tmp_path, server.url, cluster={"insecure-skip-tls-verify": True}) == "nobody"
+
+
+async def test_certificate_that_another_authority_vouches_for(tmp_path: Path, authority: Authority) -> None:
+    other = Authority(tmp_path / "other")
+    async with ApiServer().serving(listening(authority, "127.0.0.1")) as server:
+        server.will("GET", who)
+        with pytest.raises(
+            Untrusted, match=r"is not signed by the certificate-authority of the kubeconfig \(.+\): is th"
+        ):
+            await answer(tmp_path, server.url, cluster={"certificate-authority": str(other.ca_file)})
+
+
+async def test_server_without_tls(tmp_path: Path, server: ApiServer) -> None:
+    url = server.url.replace("http:", "https:")
+    with pytest.raises(Unreachable) as caught:
+        await answer(tmp_path, url, cluster={"insecure-skip-tls-verify": True})
+    assert str(caught.value).startswith(f"GET /version: no TLS with {url.removeprefix('https://')}: ")
+    assert not isinstance(caught.value, Untrusted)
 
 
 @pytest.mark.parametrize("insecure", [False, True])
