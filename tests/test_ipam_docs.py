@@ -6,22 +6,26 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from api import names
 from api.ipam_config import IPAMConfiguration
 from api.settings import settings_of
 from api.v1alpha1.common import Base, wire_name
-from api.v1alpha1.service_ip_pool import ServiceIPPoolSpec
+from api.v1alpha1.service_ip_pool import ServiceIPPool, ServiceIPPoolSpec
 from api.v1alpha1.service_port_pool import ServicePortPoolSpec
 from api.v1alpha1.service_reservation import ServiceReservationSpec
-from controllers.ipam import admission, conditions, reservation_status
+from controllers.ipam import admission, compiled, conditions, reservation_status, validation
 from controllers.ipam.audit import Kind
 from controllers.ipam.webhook_configurations import STRICT_LABEL, TIMEOUT_SECONDS
+from controllers.ipam_operator import kinds
 from controllers.ipam_operator.applying import PLURALS
 from controllers.ipam_operator.guard_writer import KINDS
+from controllers.ipam_operator.served import not_served
 from controllers.runtime import health
 from controllers.telemetry.ipam_metrics import MOST, PHASES
 from tests.config.test_monitoring import RULES, ipam_published
+from tests.ipam.worlds import world
 from tests.test_operations import PLACEHOLDER, ROOT, SOURCES, code, logged, rows, section, texts
 
 DOCUMENT = ROOT / "docs/ipam.md"
@@ -162,3 +166,28 @@ def test_limits_are_the_programs() -> None:
     assert f"At most {MOST} pools" in section("Metrics", TEXT)
     assert f"`{STRICT_LABEL}=true`" in TEXT
     assert {"/healthz", "/livez", "/readyz"} <= set(code(section("Flags", TEXT)))
+
+
+def test_refusal_by_which_an_installation_is_checked_is_the_programs() -> None:
+    install = section("Install", TEXT)
+    (block,) = re.findall(r"^```yaml\n(.*?)^```", install, re.MULTILINE | re.DOTALL)
+    pool = compiled.ip_pool(ServiceIPPool.model_validate(yaml.safe_load(block)))
+    (said,) = validation.ip_pool_objections(pool, None, world(), forced=False)
+    (quoted,) = (each for each in code(install) if "ServiceCIDR" in each and "192.0.2." in each)
+    assert quoted.endswith("…")
+    assert said.startswith(quoted.removesuffix("…"))
+
+
+def test_what_is_promised_of_sticky_pools_is_not_the_same_moment() -> None:
+    """A leader's round makes the reservations: whoever is quicker with a deletion keeps nothing."""
+    row = table("ServiceIPPool", 3)["sticky"][2]
+    for told in (row, section("Two teams", TEXT)):
+        assert "next round" in told
+        assert re.search(r"deleted before,\s+nothing is kept", told)
+        assert "from the moment" not in told
+        assert not re.search(r"for each\s+Service, at once", told)
+
+
+def test_kind_that_is_not_served_is_told_of_as_the_program_does() -> None:
+    (quoted,) = (each for each in code(section("Flags", TEXT)) if "does not know" in each)
+    assert not_served(kinds.IP_POOLS).startswith(quoted.removesuffix("…"))

@@ -5,8 +5,8 @@ import contextlib
 import logging
 import signal
 import tempfile
-from collections.abc import AsyncIterator, Iterator
-from typing import Any, Final
+from collections.abc import AsyncIterator, Iterator, Mapping
+from typing import Any, Final, TypeVar
 
 import aiohttp
 import kopf
@@ -16,11 +16,12 @@ from api import names
 from api.ipam_config import IPAMConfiguration
 from controllers import __version__
 from controllers.ipam.webhook_configurations import WebhookClient
-from controllers.ipam_operator import guard_writer, kinds
+from controllers.ipam_operator import guard_writer, kinds, listening
 from controllers.ipam_operator.auditor import Auditor
 from controllers.ipam_operator.claimer import Claimer
 from controllers.ipam_operator.guard_writer import GuardWriter, whoami
 from controllers.ipam_operator.repairing import Repairer
+from controllers.ipam_operator.served import WatchingClient, follow
 from controllers.ipam_operator.server import Certificates, WebhookServer, own_names
 from controllers.ipam_operator.state import State
 from controllers.ipam_operator.webhooks import Webhooks
@@ -35,6 +36,8 @@ from controllers.runtime.store import Store
 from controllers.runtime.watch import Malformed, Reflector
 from controllers.telemetry import ipam_metrics, metrics
 from controllers.telemetry.logs import bind
+
+C = TypeVar("C", bound=ApiClient)
 
 STOP_SECONDS: Final = 8.0
 _LISTEN_SECONDS: Final = 20.0
@@ -64,22 +67,25 @@ class App:
         self._reflectors: list[Reflector[Any]] = []
         self._auditor: Auditor | None = None
         self._listening = asyncio.Event()
+        # What the API server does not know, by kind; the client of the watches tells.
+        self._unknown: Mapping[str, str] = {}
+        self._at_work = False
         self._broken = False
         self._identity = election.identity()
         self._log = bind("controllers.ipam_operator.app")
 
     async def run(self) -> None:
         """Runs until SIGTERM or SIGINT. Raises CredentialsError, OSError, ApiError when it cannot even start."""
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, self._stopping.set)
+        self._take_signals()
         page = pages.Pages(self._not_alive, self._not_ready, _metrics)
+        serving = self._client(WatchingClient)
+        self._unknown = serving.unknown
         # Three clients: what is asked for a request waits behind nothing, and a renewal is no write that the lease
         # itself forbids.
         async with (
-            self._client() as leading,
-            self._client() as serving,
-            self._client() as electing,
+            self._client(ApiClient) as leading,
+            serving,
+            self._client(ApiClient) as electing,
             pages.served(self._config.metrics_bind_address, page),
         ):
             self._log.info("starting", version=__version__, server=leading.server_url)
@@ -90,14 +96,14 @@ class App:
         if self._broken:
             raise OSError("the webhooks were not served any more")
 
-    def _client(self) -> ApiClient:
+    def _client(self, made: type[C]) -> C:
         credentials = Credentials(self._config.kubeconfig or None, self._config.context or None)
-        return ApiClient(credentials, self._clock, user_agent=f"sliceplane-ipam/{__version__}")
+        return made(credentials, self._clock, user_agent=f"sliceplane-ipam/{__version__}")
 
     async def _work(self, leading: ApiClient, serving: ApiClient, electing: ApiClient) -> None:
         recorder = EventRecorder(leading, self._clock, names.EVENT_COMPONENT_IPAM)
         self._reflectors = self._watch(serving, recorder)
-        background = [asyncio.create_task(each.run()) for each in self._reflectors]
+        background = [asyncio.create_task(follow(each, self._clock)) for each in self._reflectors]
         background += [asyncio.create_task(recorder.run()), asyncio.create_task(self._certificates.follow())]
         work = self._serve_and_lead(leading, serving, electing, recorder)
         await until_stopped(work, background, self._stopping, self._patience)
@@ -109,15 +115,16 @@ class App:
             about = Regarding(found.kind, found.namespace, found.name, found.uid)
             recorder.record(about, Notice("Warning", names.REASON_MALFORMED, f"Skipped: {found.error}"))
 
-        watched: list[tuple[Any, Store[Any]]] = [
-            (kinds.SERVICES, state.services),
-            (kinds.ADDRESSES, state.addresses),
-            (kinds.SERVICE_CIDRS, state.service_cidrs),
-            (kinds.NAMESPACES, state.namespaces),
-            (kinds.IP_POOLS, state.ip_pools),
-            (kinds.PORT_POOLS, state.port_pools),
-            (kinds.RESERVATIONS, state.reservations),
-        ]
+        stores: tuple[Store[Any], ...] = (
+            state.services,
+            state.addresses,
+            state.service_cidrs,
+            state.namespaces,
+            state.ip_pools,
+            state.port_pools,
+            state.reservations,
+        )
+        watched = zip(kinds.FOLLOWED, stores, strict=True)
         return [Reflector(client, kind, store, self._clock, malformed) for kind, store in watched]
 
     async def _serve_and_lead(
@@ -133,6 +140,7 @@ class App:
         self._state.subscribe(claimer.noticed)
         self._log.info("caches synced", services=len(self._state.services), pools=len(self._state.ip_pools))
         async with self._webhooks_served(serving, webhooks):
+            self._at_work = True
             if not self._config.leader_elect:
                 await self._lead(leading, recorder, user)
                 return
@@ -184,23 +192,20 @@ class App:
     @contextlib.asynccontextmanager
     async def _webhooks_served(self, client: ApiClient, webhooks: Webhooks) -> AsyncIterator[None]:
         """kopf in this event loop: it serves admission and nothing else, watches nothing and elects nobody."""
-        host, _, port = self._config.webhook_bind_address.rpartition(":")
+        address = self._config.webhook_bind_address
         registry = kopf.OperatorRegistry()
         webhooks.register(registry)
         settings = kopf.OperatorSettings()
-        server = WebhookServer(host.strip("[]"), int(port), self._certificates)
+        server = WebhookServer(*listening.place_of(address), self._certificates)
         settings.admission.server = server
         settings.admission.managed = None
         settings.scanning.disabled = True
         settings.posting.enabled = False
         _login(registry, client)
         stop = asyncio.Event()
-        operator = asyncio.create_task(
-            kopf.operator(registry=registry, settings=settings, standalone=True, clusterwide=True, stop_flag=stop)
-        )
+        operator = asyncio.create_task(self._kopf(registry, settings, stop))
         try:
-            await _first(operator, server.listening)
-            self._take_back_signals()
+            await _first(operator, server, address)
             self._listening = server.listening
             operator.add_done_callback(self._webhooks_ended)
             yield
@@ -212,21 +217,33 @@ class App:
             operator.cancel()
             await asyncio.wait({operator}, timeout=_KOPF_SECONDS)
 
+    async def _kopf(
+        self, registry: kopf.OperatorRegistry, settings: kopf.OperatorSettings, stop: asyncio.Event
+    ) -> None:
+        """kopf.operator, but that signals stay ours: one that comes while kopf starts would be a failure to serve."""
+        before = asyncio.all_tasks()
+        tasks = await kopf.spawn_tasks(
+            registry=registry, settings=settings, standalone=True, clusterwide=True, stop_flag=stop
+        )
+        self._take_signals()
+        await kopf.run_tasks(tasks, ignored=before)
+
     def _webhooks_ended(self, operator: asyncio.Task[None]) -> None:
         """kopf ends when its server does: better a new process than one that answers nobody."""
         self._log.error("the webhooks are not served any more", exc_info=operator.exception())
         self._broken = True
         self._stopping.set()
 
-    def _take_back_signals(self) -> None:
-        """kopf has installed its own handlers: how we stop is ours to decide."""
+    def _take_signals(self) -> None:
+        """How we stop is ours to decide."""
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stopping.set)
 
     def _patience(self) -> float:
+        """For how many seconds what is in flight is waited for: before there is any work, nothing is."""
         self._log.info("stopping")
-        return STOP_SECONDS
+        return STOP_SECONDS if self._at_work else 0.0
 
     def _not_alive(self) -> list[str]:
         now = self._clock.now()
@@ -238,6 +255,8 @@ class App:
 
     def _not_ready(self) -> list[str]:
         problems = health.not_ready(self._reflectors) if self._reflectors else ["starting"]
+        waiting = [each.kind for each in self._reflectors if not each.synced.is_set()]
+        problems += [self._unknown[kind] for kind in waiting if kind in self._unknown]
         return problems or ([] if self._listening.is_set() else ["webhooks are not served yet"])
 
 
@@ -257,15 +276,20 @@ def _login(registry: kopf.OperatorRegistry, client: ApiClient) -> None:
     kopf.on.login(registry=registry)(login)
 
 
-async def _first(operator: asyncio.Task[None], listening: asyncio.Event) -> None:
-    """Waits until kopf serves. Raises what ended it if it does not."""
-    waiting = asyncio.create_task(listening.wait())
-    await asyncio.wait({operator, waiting}, timeout=_LISTEN_SECONDS, return_when=asyncio.FIRST_COMPLETED)
-    waiting.cancel()
+async def _first(operator: asyncio.Task[None], server: WebhookServer, address: str) -> None:
+    """Waits until kopf serves. Raises what ended it if it does not, and OSError when it cannot listen there."""
+    waiting = asyncio.create_task(server.listening.wait())
+    try:
+        events: set[asyncio.Future[Any]] = {operator, waiting, server.failed}
+        await asyncio.wait(events, timeout=_LISTEN_SECONDS, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        waiting.cancel()
+    if server.failed.done():
+        raise listening.told(address, server.failed.result())
     if operator.done():
         operator.result()
-    if not listening.is_set():
-        raise OSError("the webhooks cannot be served: is the address of --webhook-bind-address in use? (see the log)")
+    if not server.listening.is_set():
+        raise OSError(f"the webhooks are not served at --webhook-bind-address={address} (see the log)")
 
 
 def run(configuration: IPAMConfiguration) -> None:
@@ -276,6 +300,9 @@ def run(configuration: IPAMConfiguration) -> None:
 
     async def main() -> None:
         with _certificates(configuration) as certificates:
+            # What is wrong with the flags is told now, also while the API server is away.
+            certificates.called_by(configuration.webhook_host)
+            listening.try_out(configuration.webhook_bind_address)
             await App(configuration, certificates).run()
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
@@ -285,8 +312,8 @@ def run(configuration: IPAMConfiguration) -> None:
 @contextlib.contextmanager
 def _certificates(configuration: IPAMConfiguration) -> Iterator[Certificates]:
     if configuration.webhook_self_signed:
-        service = f"{configuration.webhook_service}.{configuration.namespace}.svc"
+        hosts = dict.fromkeys([configuration.webhook_host, *own_names()])
         with tempfile.TemporaryDirectory(prefix="sliceplane-ipam-") as folder:
-            yield Certificates.self_signed([service, *own_names()], folder)
+            yield Certificates.self_signed(hosts, folder)
         return
     yield Certificates(configuration.webhook_cert_file, configuration.webhook_key_file, configuration.webhook_ca_file)

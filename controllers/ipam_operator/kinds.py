@@ -1,4 +1,4 @@
-"""What `sliceplane ipam run` lists and watches: five kinds of the cluster's and three of our own."""
+"""What `sliceplane ipam run` lists and watches: four kinds of the cluster's and three of our own."""
 
 from collections.abc import Callable
 from typing import Any, Final, Generic, TypeVar
@@ -98,4 +98,13 @@ RESERVATIONS: Final = Kind(
     f"{BASE}/servicereservations",
     _WireResource,
     _reader(ServiceReservation, compiled.reservation),
+)
+FOLLOWED: Final[tuple[Kind[Any], ...]] = (
+    SERVICES,
+    ADDRESSES,
+    SERVICE_CIDRS,
+    NAMESPACES,
+    IP_POOLS,
+    PORT_POOLS,
+    RESERVATIONS,
 )

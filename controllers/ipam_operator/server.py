@@ -21,6 +21,7 @@ from typing import Any, Final
 import kopf
 from msgspec import Struct
 
+from controllers.ipam_operator import tls
 from controllers.telemetry import ipam_metrics
 from controllers.telemetry.logs import bind
 
@@ -42,7 +43,10 @@ REVIEW: ContextVar[Review] = ContextVar("review")
 
 
 class WebhookServer(kopf.WebhookServer):
-    """Serves kopf's admission handlers; see the module. `listening` is set while it does."""
+    """Serves kopf's admission handlers; see the module. `listening` is set while it does.
+
+    Why it could not begin is in `failed`: kopf would log it with a traceback.
+    """
 
     def __init__(self, host: str, port: int, certificates: "Certificates") -> None:
         """`host` "" is every interface."""
@@ -58,6 +62,7 @@ class WebhookServer(kopf.WebhookServer):
             file_check_interval=_NEVER,
         )
         self.listening = asyncio.Event()
+        self.failed: asyncio.Future[OSError] = asyncio.get_running_loop().create_future()
 
     async def __call__(self, fn: Any) -> AsyncIterator[Any]:  # noqa: ANN401 (kopf's protocols are not public)
         """As kopf calls it, with a function that answers reviews."""
@@ -76,6 +81,12 @@ class WebhookServer(kopf.WebhookServer):
             async for client_config in super().__call__(answered):
                 self.listening.set()
                 yield client_config
+        except OSError as error:
+            if self.listening.is_set() or self.failed.done():
+                raise
+            self.failed.set_result(error)
+            # Whoever waits for `failed` ends us.
+            await asyncio.Event().wait()
         finally:
             self.listening.clear()
 
@@ -102,23 +113,24 @@ def _complete(response: dict[str, Any], review: Review) -> None:
 class Certificates:
     """The certificate of the webhooks, from files that may be replaced at any time, or made here.
 
-    `context` is the listener's; `ca_bundle` is what the API server verifies with, PEM.
+    `context` is the listener's; `ca_bundle` is what the API server verifies with: certificates in PEM, nothing else.
     """
 
     def __init__(self, cert_file: str, key_file: str, ca_file: str) -> None:
-        """Raises OSError (ssl.SSLError is one) when the files cannot be read or do not go together."""
-        self._files = (Path(cert_file), Path(key_file), Path(ca_file))
+        """Raises OSError, with the flag that is to be mended, when the files cannot be read or do not go together."""
+        self._files = tls.Files(Path(cert_file), Path(key_file), Path(ca_file))
         self._log = bind("controllers.ipam_operator.server")
         self.context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
         self.context.minimum_version = ssl.TLSVersion.TLSv1_2
         self.ca_bundle = b""
         self._digest = b""
+        self._host = ""
         self._load()
 
     @property
     def files(self) -> tuple[Path, Path]:
         """Where the certificate and its key are."""
-        return self._files[:2]
+        return self._files.cert, self._files.key
 
     @classmethod
     def self_signed(cls, hosts: Iterable[str], folder: str) -> "Certificates":
@@ -129,6 +141,14 @@ class Certificates:
             path.touch(mode=0o600)
             path.write_bytes(data)
         return cls(str(paths[0]), str(paths[1]), str(paths[0]))
+
+    def called_by(self, host: str) -> None:
+        """From now on every certificate must be for this name or address, and signed by the CA.
+
+        Raises OSError when the one that there is will never do; that it is not valid at this time is only logged.
+        """
+        self._check(self.ca_bundle, host)
+        self._host = host
 
     async def follow(self) -> None:
         """Loads the files anew whenever they change, until cancelled; while they are not whole, the old ones serve."""
@@ -141,14 +161,23 @@ class Certificates:
                 self._log.warning("certificate cannot be loaded, the old one serves on", error=str(error))
 
     def _load(self) -> bool:
-        cert, key, ca = (path.read_bytes() for path in self._files)
+        found = tls.read(self._files)
         # Only a digest is kept: a key has no business in our memory.
-        digest = hashlib.sha256(b"\0".join((cert, key, ca))).digest()
+        digest = hashlib.sha256(b"\0".join(found)).digest()
         if digest == self._digest:
             return False
-        self.context.load_cert_chain(*map(str, self._files[:2]))
-        self.ca_bundle, self._digest = ca, digest
+        # Not into the listener's at once: what is refused there is half loaded.
+        tls.serving(self._files, ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER))
+        if self._host:
+            self._check(found.authorities, self._host)
+        tls.serving(self._files, self.context)
+        self.ca_bundle, self._digest = found.authorities, digest
         return True
+
+    def _check(self, authorities: bytes, host: str) -> None:
+        for_now = tls.check(self._files, authorities, host)
+        if for_now:
+            self._log.warning("the API server does not accept the certificate at this time", error=for_now)
 
 
 def _make_certificate(hosts: list[str]) -> tuple[bytes, bytes]:

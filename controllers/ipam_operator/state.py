@@ -17,7 +17,7 @@ from controllers.runtime.store import Store
 
 
 class State:
-    """Eight stores, and `world`, which follows them. `changed` callbacks run after every change that is read.
+    """Seven stores, and `world`, which follows them. `changed` callbacks run after every change that is read.
 
     They are given the name of the kind, the old record and the new one.
     """
