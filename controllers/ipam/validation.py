@@ -113,7 +113,7 @@ def _unreservable(new: Reservation, kind: str, number: int, world: World) -> Ite
         yield f"{what} is reserved for Service {owner} already"
     possible = Spans([world.node_ports]) if kind == PORT else world.cluster.addresses.of(kind)
     if number not in possible and (kind == PORT or world.cluster.families):
-        where = "the node port range" if kind == PORT else "every ready ServiceCIDR"
+        where = "the node port range {}-{}".format(*world.node_ports) if kind == PORT else "every ready ServiceCIDR"
         yield f"{what} is outside {where}"
     pools: Iterable[IPPool | PortPool] = (
         [pool for pool in world.port_pools if number in pool.ports]

@@ -16,7 +16,8 @@ from controllers.ipam_tools.check_services import checked_services
 from controllers.ipam_tools.facts import Facts, world_of
 from controllers.ipam_tools.findings import ERROR, Finding, Outcome, in_order
 from controllers.ipam_tools.manifests import Manifests
-from controllers.ipam_tools.overlay import Entry, laid_over, typed
+from controllers.ipam_tools.overlay import READ, Entry, laid_over, typed
+from controllers.planning.output import listed
 
 
 def check(manifests: Manifests, facts: Facts, namespace: str = "default") -> Outcome:
@@ -30,8 +31,16 @@ def check(manifests: Manifests, facts: Facts, namespace: str = "default") -> Out
         *_reservations(read.entries, facts, wanted),
         *checked_services(read.entries, facts, wanted),
     ]
+    if not found and not read.looked_at and not read.ignored:
+        found.append(_nothing(manifests))
     notes = list(_notes(wanted, read.entries))
     return Outcome(in_order(found, manifests.files), read.looked_at, read.ignored, tuple(notes))
+
+
+def _nothing(manifests: Manifests) -> Finding:
+    """A check of nothing must not pass for one that found nothing. A folder of other kinds is something else."""
+    message = f"no objects in it. What is read: {READ}"
+    return Finding(file=listed(manifests.named), line=0, severity=ERROR, reason="NothingToCheck", message=message)
 
 
 def _notes(wanted: Facts, entries: Sequence[Entry]) -> Iterator[str]:

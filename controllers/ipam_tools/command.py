@@ -3,19 +3,22 @@
 import os
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from controllers.planning.files import STDIN, manifest_options
+from controllers.planning.files import STDIN
+from controllers.planning.flags import Whole, manifest_options, namespace_name
+from controllers.planning.output import listed, put
 
 if TYPE_CHECKING:
     from controllers.ipam.ranges import Span
     from controllers.ipam_tools.facts import Facts
     from controllers.ipam_tools.findings import Outcome
     from controllers.ipam_tools.reading import Access
+    from controllers.ipam_tools.writing import Written
 
 # The modules behind a command are imported when it runs: the others, and --help, need none of them.
 
@@ -142,9 +145,9 @@ def show_command(
     if output == "text":
         coloured = show.coloured_for(os.environ, terminal=sys.stdout.isatty())
         style = show.Style(show.glyphs_for(sys.stdout.encoding), coloured, every)
-        click.echo(show.as_text(found, style), nl=False)
+        put(show.as_text(found, style))
     else:
-        click.echo(show.as_json(found) if output == "json" else show.as_yaml(found), nl=False)
+        put(show.as_json(found) if output == "json" else show.as_yaml(found))
 
 
 @ipam_command.command(
@@ -226,9 +229,9 @@ def _tell(outcome: "Outcome", output: str, quiet: bool) -> None:
     from controllers.ipam_tools import findings
 
     if output == "json":
-        click.echo(findings.as_json(outcome), nl=False)
+        put(findings.as_json(outcome))
     else:
-        click.echo(findings.as_text(outcome.findings, quiet=quiet), nl=False)
+        put(findings.as_text(outcome.findings, quiet=quiet))
         if outcome.ignored:
             kinds = ", ".join(f"{count} {kind}" for kind, count in sorted(outcome.ignored.items()))
             click.echo(f"note: not looked at: {kinds}", err=True)
@@ -241,7 +244,14 @@ def _tell(outcome: "Outcome", output: str, quiet: bool) -> None:
 
 @ipam_command.command("reserve", short_help="Reserve numbers for a Service, whether it exists or not.")
 @click.argument("service")
-@click.option("-n", "--namespace", default="default", show_default=True, help="The Service's namespace.")
+@click.option(
+    "-n",
+    "--namespace",
+    default="default",
+    show_default=True,
+    callback=namespace_name,
+    help="The Service's namespace.",
+)
 @click.option("--address", "addresses", metavar="IP", multiple=True, help="A cluster address; one for each family.")
 @click.option(
     "--node-port",
@@ -250,7 +260,7 @@ def _tell(outcome: "Outcome", output: str, quiet: bool) -> None:
     multiple=True,
     help="The node port of the Service's port of this name; may be repeated.",
 )
-@click.option("--health-check-node-port", "health", type=click.IntRange(1, 65535), help="A LoadBalancer's.")
+@click.option("--health-check-node-port", "health", type=Whole(1, 65535), help="A LoadBalancer's.")
 @_keeping
 @_cluster
 def reserve_command(
@@ -274,16 +284,18 @@ def reserve_command(
     wanted = numbers(addresses, node_ports, health)
     access = Access(kubeconfig, context)
     written = writing.reserve(access, namespace, service, wanted, Keep(hold, ttl), dry_run=dry_run)
-    click.echo(writing.told(written, dry_run=dry_run, with_namespace=False))
+    put(writing.told(written, dry_run=dry_run, with_namespace=False) + "\n")
 
 
 @ipam_command.command(
     "adopt",
     short_help="Reserve for Services the numbers that they have.",
-    epilog="Exit status: 0 all are reserved, 1 some are refused (each is shown), 2 wrong usage.",
+    epilog="Exit status: 0 none is refused, 1 some are refused (each is shown), 2 wrong usage.",
 )
 @click.argument("services", metavar="[SERVICE]...", nargs=-1)
-@click.option("-n", "--namespace", help="The Services' namespace: all in it, unless some are named.")
+@click.option(
+    "-n", "--namespace", callback=namespace_name, help="The Services' namespace: all in it, unless some are named."
+)
 @click.option("-A", "--all-namespaces", "everywhere", is_flag=True, help="The Services of all namespaces.")
 @click.option("-l", "--selector", default="", metavar="SELECTOR", help="Only Services with these labels (team=a,tier).")
 @_keeping
@@ -299,10 +311,13 @@ def adopt_command(
     kubeconfig: str | None,
     context: str | None,
 ) -> None:
-    """Reserve for live Services the addresses and node ports that they have, by ServiceReservations that adopt them."""
+    """Reserve for live Services the addresses and node ports that they have, by ServiceReservations that adopt them.
+
+    Without names, those that never have a number are left out: headless ones, and aliases (ExternalName).
+    """
     from controllers.ipam_tools import writing
     from controllers.ipam_tools.reading import Access
-    from controllers.ipam_tools.reserve import REFUSED, Keep
+    from controllers.ipam_tools.reserve import Keep
 
     if (namespace is None) != everywhere:
         raise click.UsageError("give either --namespace=NAMESPACE or --all-namespaces")
@@ -310,9 +325,22 @@ def adopt_command(
         raise click.UsageError("names of Services go with --namespace alone, without --all-namespaces and --selector")
     target = writing.Target(namespace or "", services, selector)
     written = writing.adopt(Access(kubeconfig, context), target, Keep(hold, ttl), dry_run=dry_run)
+    _tell_adopted(written, dry_run=dry_run, with_namespace=everywhere)
+
+
+def _tell_adopted(written: "Sequence[Written]", *, dry_run: bool, with_namespace: bool) -> None:
+    from controllers.ipam_tools.reserve import REFUSED, SKIPPED
+    from controllers.ipam_tools.writing import told
+
     for each in written:
-        line = writing.told(each, dry_run=dry_run, with_namespace=everywhere)
-        click.echo(line, err=each.outcome == REFUSED)
+        line = told(each, dry_run=dry_run, with_namespace=with_namespace) + "\n"
+        if each.outcome == REFUSED:
+            click.echo(line, err=True, nl=False)
+        elif each.outcome != SKIPPED:
+            put(line)
+    skipped = [f"{each.namespace}/{each.name}" for each in written if each.outcome == SKIPPED]
+    if skipped:
+        click.echo(f"note: skipped, headless or ExternalName, without a number: {listed(skipped)}", err=True)
     if not written:
         click.echo("No Services found.", err=True)
     if any(each.outcome == REFUSED for each in written):

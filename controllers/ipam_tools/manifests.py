@@ -1,16 +1,16 @@
 """Manifests from files, each with the lines that its fields are on; documents are read as by `sliceplane plan`."""
 
 import re
-from collections.abc import Iterable
-from pathlib import Path
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import PurePath
 from typing import Any, Final, NamedTuple
 
-import click
 import yaml
 
 from controllers.ipam_tools.findings import ERROR, Finding
-from controllers.planning.files import EXTENSIONS, called, files
-from controllers.planning.reading import Problem, read
+from controllers.planning.files import EXTENSIONS, called, data_of, files
+from controllers.planning.reading import Problem, read, uncollected
 
 try:
     from yaml import CSafeLoader as _SafeLoader
@@ -18,19 +18,54 @@ except ImportError:  # PyYAML was built without libyaml
     from yaml import SafeLoader as _SafeLoader  # type: ignore[assignment]
 
 PathStep = str | int
+Path = tuple[PathStep, ...]
 
 # Kustomize's own files may go without apiVersion and kind; they are no objects.
 _NO_OBJECTS: Final = frozenset({"kustomization.yaml", "kustomization.yml"})
 _DOCUMENT: Final = re.compile(r"(.*), document (\d+)")
-_LINE: Final = re.compile(r"line (\d+)")
+_LINE: Final = re.compile(r"(not valid YAML: )line (\d+), ")
+
+
+class Lines:
+    """On which line each value of a file is. It is found out at the first question: most objects are never told of."""
+
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+
+    @cached_property
+    def _documents(self) -> list[yaml.Node | None]:
+        """Where each document stands. JSON is YAML, but for rarities; what cannot be parsed was reported already."""
+        nodes: list[yaml.Node | None] = []
+        try:
+            with uncollected():
+                # An alias is one more reference to a node here: it cannot blow up.
+                nodes.extend(yaml.compose_all(self._data.decode("utf-8-sig"), Loader=_SafeLoader))
+        except (yaml.YAMLError, UnicodeDecodeError, RecursionError, ValueError):
+            return nodes
+        return nodes
+
+    def line(self, document: int, base: Path, path: Path = ()) -> int:
+        """The line of a field of the object at `base`, or of the innermost around it that is there; 0 when unknown."""
+        node = self._documents[document] if document < len(self._documents) else None
+        if node is None:
+            return 0
+        line: int = node.start_mark.line + 1
+        for depth, step in enumerate((*base, *path)):
+            found = _within(node, step)
+            if found is None:
+                return 0 if depth < len(base) else line
+            node, line = found
+        return line
 
 
 class Manifest(NamedTuple):
-    """One object of a file. `node` is where the YAML parser found it, None when it cannot tell."""
+    """One object of a file: the one at `base` of a document."""
 
     file: str
-    content: dict[str, Any]
-    node: yaml.Node | None = None
+    content: Any
+    lines: Lines
+    document: int
+    base: Path = ()
 
     @property
     def version(self) -> str:
@@ -44,29 +79,21 @@ class Manifest(NamedTuple):
 
     def line(self, *path: PathStep) -> int:
         """The line of a field, or of the innermost around it that is there; 0 when lines are not known."""
-        node = self.node
-        if node is None:
-            return 0
-        line: int = node.start_mark.line + 1
-        for step in path:
-            found = _within(node, step)
-            if found is None:
-                break
-            node, line = found
-        return line
+        return self.lines.line(self.document, self.base, path)
 
 
 class Manifests(NamedTuple):
-    """All that was read."""
+    """All that was read; `named` is what was asked for, a directory as such."""
 
     found: list[Manifest]
     problems: list[Finding]
     files: list[str]
+    named: tuple[str, ...] = ()
 
 
-def load(filenames: Iterable[str]) -> Manifests:
+def load(filenames: Sequence[str]) -> Manifests:
     """The objects of files, directories with all below them, and standard input (-)."""
-    into = Manifests([], [], [])
+    into = Manifests([], [], [], tuple(map(called, filenames)))
     for name in filenames:
         found = list(files(name))
         if not found:
@@ -75,8 +102,7 @@ def load(filenames: Iterable[str]) -> Manifests:
             shown = called(each)
             into.files.append(shown)
             try:
-                with click.open_file(each, "rb") as file:
-                    data = file.read()
+                data = data_of(each)
             except OSError as error:
                 into.problems.append(_problem(shown, 0, (error.strerror or str(error)).lower()))
                 continue
@@ -88,56 +114,47 @@ def parse(name: str, data: bytes, into: Manifests) -> None:
     """The objects of one file's text."""
     documents = read(name, data)
     into.problems.extend(map(_from_reader, documents.problems))
-    nodes = _nodes(data)
-    for place, document in enumerate(documents.found):
-        _flat(name, document.content, nodes[place] if place < len(nodes) else None, {}, into)
+    lines = Lines(data)
+    for number, document in enumerate(documents.found):
+        _flat(Manifest(name, document.content, lines, number), into)
 
 
 def _from_reader(problem: Problem) -> Finding:
     document = _DOCUMENT.fullmatch(problem.where)
-    line = _LINE.search(problem.message)
-    message = f"document {document[2]}: {problem.message}" if document and not line else problem.message
-    return _problem(document[1] if document else problem.where, int(line[1]) if line else 0, message)
+    line = _LINE.match(problem.message)
+    if line:
+        # It stands in front already.
+        message = _LINE.sub(r"\1", problem.message, count=1)
+    else:
+        message = f"document {document[2]}: {problem.message}" if document else problem.message
+    return _problem(document[1] if document else problem.where, int(line[2]) if line else 0, message)
 
 
 def _problem(file: str, line: int, message: str) -> Finding:
     return Finding(file=file, line=line, severity=ERROR, reason="Unreadable", message=message)
 
 
-def _nodes(data: bytes) -> list[yaml.Node | None]:
-    """Where each document stands. JSON is YAML, but for rarities; what cannot be parsed was reported already."""
-    nodes: list[yaml.Node | None] = []
-    try:
-        # An alias is one more reference to a node here: it cannot blow up.
-        nodes.extend(yaml.compose_all(data.decode("utf-8-sig"), Loader=_SafeLoader))
-    except (yaml.YAMLError, UnicodeDecodeError, RecursionError, ValueError):
-        return nodes
-    return nodes
-
-
-def _flat(file: str, content: Any, node: yaml.Node | None, inherited: dict[str, Any], into: Manifests) -> None:  # noqa: ANN401
+def _flat(found: Manifest, into: Manifests) -> None:
     """The object itself, or the items of a List; an empty document is nothing."""
+    file, content = found.file, found.content
     if content is None:
         return
-    line = node.start_mark.line + 1 if node is not None else 0
     if not isinstance(content, dict):
-        into.problems.append(_problem(file, line, "expected an object with apiVersion and kind"))
+        into.problems.append(_problem(file, found.line(), "expected an object with apiVersion and kind"))
         return
-    content = {**inherited, **content}
     kind = content.get("kind")
     if isinstance(kind, str) and kind.endswith("List") and isinstance(content.get("items"), list):
         # Items of a ServiceList and the like carry neither kind nor apiVersion when they come from the API itself.
         own = {"apiVersion": content.get("apiVersion"), "kind": kind.removesuffix("List")} if kind != "List" else {}
-        items = _within(node, "items")
         for index, item in enumerate(content["items"]):
-            found = _within(items[0], index) if items is not None else None
-            _flat(file, item, found[0] if found is not None else None, own, into)
+            inner = {**own, **item} if isinstance(item, dict) else item
+            _flat(found._replace(content=inner, base=(*found.base, "items", index)), into)
         return
     missing = [key for key in ("apiVersion", "kind") if not isinstance(content.get(key), str) or not content[key]]
-    if missing and Path(file).name not in _NO_OBJECTS:
-        into.problems.append(_problem(file, line, f"{' and '.join(missing)} not set, or not text"))
+    if missing and PurePath(file).name not in _NO_OBJECTS:
+        into.problems.append(_problem(file, found.line(), f"{' and '.join(missing)} not set, or not text"))
     elif not missing:
-        into.found.append(Manifest(file, content, node))
+        into.found.append(found)
 
 
 def _within(node: yaml.Node | None, step: PathStep) -> tuple[yaml.Node, int] | None:

@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any, Final, NamedTuple
 
 import msgspec
+from msgspec import Struct
 
 from api.v1alpha1.common import API_VERSION, GROUP, Resource
 from api.v1alpha1.service_ip_pool import ServiceIPPool
@@ -28,20 +29,27 @@ from controllers.ipam.world import NAMESPACE_NAME_LABEL
 from controllers.ipam_tools.facts import Facts
 from controllers.ipam_tools.findings import ERROR, WARNING, Finding
 from controllers.ipam_tools.manifests import Manifest, PathStep
-from controllers.ipam_tools.schema import Fault, faults, resource_of
+from controllers.ipam_tools.schema import faults, resource_of
 from controllers.model.objects import Labels
+from controllers.planning.decoding import Fault, decode, misfits
 from controllers.planning.shapes import ServiceShape
 
 RESOURCES: Final[dict[str, type[Resource]]] = {
     each.__name__: each for each in (ServiceIPPool, ServicePortPool, ServiceReservation)
 }
 _NETWORKING: Final = ("networking.k8s.io/v1", "networking.k8s.io/v1beta1")
+# What the API server insists on, and what is read.
+_SHAPES: Final[dict[str, tuple[type[Struct], ...]]] = {
+    "Service": (ServiceShape, WireService),
+    "Namespace": (WireNamespace,),
+    "ServiceCIDR": (WireServiceCIDR,),
+}
+# For people.
+READ: Final = f"Service, Namespace (v1); ServiceCIDR ({_NETWORKING[0]}); {', '.join(RESOURCES)} ({API_VERSION})"
 # In place of a name that may be one that the API server has yet to make up.
 _NAME: Final = "name"
 # A reservation that is not made yet is younger than all that are.
 _LATER: Final = "9999-12-31T23:59:59Z"
-
-_STEP: Final = re.compile(r"([^.\[\]]+)(?!\])|\[(\d+)\]")
 
 _LABEL: Final = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?")
 _SUBDOMAIN: Final = re.compile(rf"{_LABEL.pattern}(\.{_LABEL.pattern})*")
@@ -113,21 +121,14 @@ def typed(manifests: Iterable[Manifest], namespace: str) -> Typed:
 def _reader(manifest: Manifest) -> Callable[[dict[str, Any]], Object] | None:
     version, kind = manifest.version, manifest.kind
     if version == "v1" and kind == "Service":
-        return _service
+        return lambda content: service_from_wire(decode(content, WireService))
     if version == "v1" and kind == "Namespace":
-        return lambda content: _namespace(msgspec.convert(content, WireNamespace))
+        return lambda content: _namespace(decode(content, WireNamespace))
     if version in _NETWORKING and kind == "ServiceCIDR":
-        return lambda content: _service_cidr(msgspec.convert(content, WireServiceCIDR))
+        return lambda content: _service_cidr(decode(content, WireServiceCIDR))
     if version == API_VERSION and kind in RESOURCES:
         return lambda content: resource_of(RESOURCES[kind], content)
     return None
-
-
-def _service(content: dict[str, Any]) -> Service:
-    """Behind the shape that the API server insists on. Raises msgspec.ValidationError."""
-    shaped = {**content, "metadata": {**content["metadata"], "name": _NAME}}
-    msgspec.convert(shaped, ServiceShape)
-    return service_from_wire(msgspec.convert(content, WireService))
 
 
 def _namespace(wire: WireNamespace) -> Namespace:
@@ -137,15 +138,8 @@ def _namespace(wire: WireNamespace) -> Namespace:
 
 
 def _service_cidr(wire: WireServiceCIDR) -> ServiceCIDR:
-    """As it will be once it is ready. Raises ValueError for a CIDR that is none."""
-    found = service_cidr_from_wire(wire)
-    for index, each in enumerate(found.cidrs):
-        try:
-            network(each)
-        except ValueError as error:
-            # In msgspec's form, as all that is wrong with a manifest.
-            raise ValueError(f"{error} - at `$.spec.cidrs[{index}]`") from error
-    return msgspec.structs.replace(found, ready=True, terminating=False)
+    """As it will be once it is ready."""
+    return msgspec.structs.replace(service_cidr_from_wire(wire), ready=True, terminating=False)
 
 
 def _identified(manifest: Manifest, namespace: str) -> Entry:
@@ -162,19 +156,30 @@ def _identified(manifest: Manifest, namespace: str) -> Entry:
 
 def _read(entry: Entry, reader: Callable[[dict[str, Any]], Object]) -> Iterator[Entry | Finding]:
     content = entry.manifest.content
-    found = list(faults(RESOURCES[entry.kind], content)) if entry.kind in RESOURCES else []
-    found[:0] = _name_faults(entry)
+    found = list(_name_faults(entry))
+    if entry.kind in RESOURCES:
+        found += faults(RESOURCES[entry.kind], content)
+    if not found:
+        meta = {**content.get("metadata", {}), "name": entry.name, "namespace": entry.namespace}
+        # A status is nothing that can be applied.
+        content = {key: each for key, each in content.items() if key != "status"} | {"metadata": meta}
+        found += _misfits(entry.kind, content)
     yield from (entry.finding(ERROR, "Invalid", str(each), *each.path) for each in found)
-    if found:
+    if not found:
+        yield entry._replace(object=reader(content))
+
+
+def _misfits(kind: str, content: dict[str, Any]) -> Iterator[Fault]:
+    if kind not in _SHAPES:
         return
-    meta = {**content.get("metadata", {}), "name": entry.name, "namespace": entry.namespace}
-    # A status is nothing that can be applied.
-    wanted = {key: each for key, each in content.items() if key != "status"} | {"metadata": meta}
-    try:
-        yield entry._replace(object=reader(wanted))
-    except (msgspec.ValidationError, ValueError) as error:
-        message, path = _told(error)
-        yield entry.finding(ERROR, "Invalid", message, *path)
+    found = list(misfits({**content, "metadata": {**content["metadata"], "name": _NAME}}, _SHAPES[kind]))
+    yield from found
+    if kind == "ServiceCIDR" and not found:
+        for index, text in enumerate(service_cidr_from_wire(decode(content, WireServiceCIDR)).cidrs):
+            try:
+                network(text)
+            except ValueError as error:
+                yield Fault(("spec", "cidrs", index), str(error))
 
 
 def _name_faults(entry: Entry) -> Iterator[Fault]:
@@ -190,14 +195,6 @@ def _name_faults(entry: Entry) -> Iterator[Fault]:
         if text and not (isinstance(text, str) and len(text) <= (253 if dotted else 63) and pattern.fullmatch(text)):
             rule = "lower-case letters, digits and hyphens" + (", with dots between labels" if dotted else "")
             yield Fault(("metadata", key), f"{msgspec.json.encode(text).decode()} is no name: it takes {rule}")
-
-
-def _told(error: Exception) -> tuple[str, tuple[PathStep, ...]]:
-    """msgspec's words with the path in front, as everywhere else."""
-    message, _, path = str(error).partition(" - at `$")
-    where = path.rstrip("`").lstrip(".")
-    steps = tuple(int(index) if index else name for name, index in _STEP.findall(where))
-    return (f"{where}: {message}" if where else message), steps
 
 
 def _drop_repeated(into: Typed) -> None:

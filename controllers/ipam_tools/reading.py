@@ -10,17 +10,17 @@ from typing import Any, Final, NamedTuple, TypeVar
 import msgspec
 from msgspec import Raw, Struct
 
-from api.v1alpha1.common import API_VERSION
 from controllers import __version__
 from controllers.ipam.ranges import Span
 from controllers.ipam_operator import kinds
+from controllers.ipam_operator.served import not_served
 from controllers.ipam_tools.errors import ToolError
 from controllers.ipam_tools.facts import Facts
 from controllers.runtime import listing
 from controllers.runtime.api_client import ApiClient
 from controllers.runtime.clock import SystemClock
 from controllers.runtime.credentials import Credentials, CredentialsError
-from controllers.runtime.errors import ApiError, Expired, Forbidden, NotFound, Unauthorized, Unreachable
+from controllers.runtime.errors import ApiError, Expired, Forbidden, NotFound, Unauthorized, Unreachable, Untrusted
 from controllers.runtime.watch import Kind
 
 R = TypeVar("R")
@@ -90,6 +90,8 @@ def _kubeconfig_at_home() -> str | None:
 def said(error: ApiError, server: str = "") -> str:
     """An API error for a person: the server's own words, and what to do where these do not say it."""
     own = error.status.message
+    if isinstance(error, Untrusted):
+        return str(error)
     if isinstance(error, Unreachable):
         return f"the API server {server} does not answer: {error}"
     if isinstance(error, Unauthorized):
@@ -134,7 +136,7 @@ async def listed(
             # The pages took longer than the server remembers: anew.
             continue
         except NotFound as error:
-            raise ToolError(_not_served(kind)) from error
+            raise ToolError(not_served(kind)) from error
     raise ToolError(f"the list of {kind.name} objects expires faster than it can be read: try again")
 
 
@@ -157,12 +159,3 @@ def _name(item: Raw) -> str:
     except msgspec.MsgspecError:
         return "without a name"
     return f"{meta.namespace}/{meta.name}".removeprefix("/")
-
-
-def _not_served(kind: Kind[R]) -> str:
-    if API_VERSION in kind.path:
-        return (
-            f"the API server does not know the kind {kind.name} ({API_VERSION}): apply config/crd first, such as by"
-            " kubectl apply -k config/crd"
-        )
-    return f"the API server does not serve {kind.path}: it takes Kubernetes 1.33 or newer, where {kind.name} is in v1"

@@ -17,6 +17,7 @@ Object = dict[str, Any]
 CREATED: Final = "created"
 UNCHANGED: Final = "unchanged"
 REFUSED: Final = "refused"
+SKIPPED: Final = "skipped"
 FOREVER: Final = "forever"
 
 _NODE_PORT: Final = re.compile(r"(?:([a-z0-9]([-a-z0-9]*[a-z0-9])?)=)?(\d{1,5})")
@@ -118,6 +119,11 @@ def adoptable(service: Service) -> str:
         kind = "an alias (ExternalName)" if service.external else "headless"
         return f"it is {kind} and has no number" if service.external or service.headless else "it has no number yet"
     return ""
+
+
+def never_has_numbers(service: Service) -> bool:
+    """Whether there is nothing to adopt, now or later: it is headless or an alias, and without a node port."""
+    return (service.headless or service.external) and not (service.addresses or service.node_ports)
 
 
 def for_service(existing: Sequence[Object], service: str) -> Object | None:

@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache
 from ipaddress import ip_address, ip_network
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 import msgspec
 from pydantic import ValidationError
@@ -19,6 +19,7 @@ from api.v1alpha1.service_port_pool import PortRange, ServicePortPoolSpec
 from api.v1alpha1.service_reservation import Retain, ServiceReservationSpec
 from controllers.ipam.families import canonical
 from controllers.ipam.ranges import family_of
+from controllers.planning.decoding import Fault
 
 Schema = Mapping[str, Any]
 Path = tuple[str | int, ...]
@@ -32,22 +33,6 @@ _TYPES: Final[dict[str, tuple[type, ...]]] = {
     "number": (int, float),
 }
 _LEAST_PREFIX: Final = 64
-
-
-class Fault(NamedTuple):
-    """What is wrong, and where in the object."""
-
-    path: Path
-    message: str
-
-    def __str__(self) -> str:
-        where = dotted(self.path)
-        return f"{where}: {self.message}" if where else self.message
-
-
-def dotted(path: Path) -> str:
-    """`spec.ranges[0].cidr`."""
-    return "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in path).removeprefix(".")
 
 
 def faults(kind: type[Resource], content: Mapping[str, Any]) -> list[Fault]:

@@ -15,12 +15,14 @@ from controllers.ipam_tools.reading import Access, connected, listed, said
 from controllers.ipam_tools.reserve import (
     CREATED,
     REFUSED,
+    SKIPPED,
     UNCHANGED,
     Keep,
     Numbers,
     Object,
     adoptable,
     for_service,
+    never_has_numbers,
     nothing_named,
     reservation,
 )
@@ -147,8 +149,11 @@ async def _each(
         if isinstance(service, str):
             yield Written(target.namespace, service, REFUSED, f'Service "{service}" not found')
             continue
-        # Asked for by name it is told of; among all there are, the API server's own Service is no news.
+        # Asked for by name they are refused; among all there are, they are no news.
         if not target.names and service.key == KUBERNETES:
+            continue
+        if not target.names and never_has_numbers(service):
+            yield Written(service.namespace, service.name, SKIPPED)
             continue
         yield await _adopted(writer, service, existing.get(service.namespace, []), keep)
 

@@ -4,7 +4,7 @@ from typing import Final
 
 import click
 
-from controllers.planning.files import manifest_options
+from controllers.planning.flags import Whole, manifest_options
 
 _OUTPUTS: Final = ("yaml", "json", "table")
 
@@ -18,7 +18,7 @@ _OUTPUTS: Final = ("yaml", "json", "table")
 @click.option(
     "--max-endpoints-per-slice",
     "max_endpoints",
-    type=click.IntRange(1, 1000),
+    type=Whole(1, 1000),
     default=100,
     show_default=True,
     help="The controller's flag of the same name.",
@@ -36,8 +36,9 @@ def plan_command(filenames: tuple[str, ...], namespace: str, max_endpoints: int,
     """Show the EndpointSlices that the controller would write for manifests. No cluster is asked.
 
     Reads Services, Pods, Nodes and EndpointSlices, and Deployments, ReplicaSets, StatefulSets and DaemonSets, which
-    stand for the ready Pods that they would have, as does a Pod without a status. Without Nodes, six sample Nodes in
-    three zones are used. What the API server would fill in is filled in as on a dual-stack cluster, IPv4 first.
+    stand for the ready Pods that they would have, as does a Pod without a status. Without Nodes, those that Pods name
+    are taken to exist, and all other Pods are on six sample Nodes in three zones. What the API server would fill in is
+    filled in as on a dual-stack cluster, IPv4 first.
     """
     # Imported here: who runs the controllers needs none of it.
     from controllers.planning.shown import show

@@ -1,31 +1,16 @@
 """Manifests on the command line: files, directories with all below them, and standard input."""
 
-from collections.abc import Callable, Iterator
+import sys
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import click
 
 STDIN: Final = "-"
 EXTENSIONS: Final = (".json", ".yaml", ".yml")
-
-
-def manifest_options(command: Callable[..., None]) -> Callable[..., None]:
-    """The flags that name them, and the Namespace of those that name none."""
-    filename: Callable[..., Any] = click.option(
-        "-f",
-        "--filename",
-        "filenames",
-        metavar="FILE|DIR|-",
-        multiple=True,
-        required=True,
-        help="Manifests in YAML or JSON; may be repeated. A directory is read with all below it, - is standard input.",
-    )
-    namespace: Callable[..., Any] = click.option(
-        "-n", "--namespace", default="default", show_default=True, help="Namespace of the objects that do not name one."
-    )
-    decorated: Callable[..., None] = filename(namespace(command))
-    return decorated
+# About what takes a second.
+_LARGE: Final = 1_000_000
 
 
 def files(name: str) -> Iterator[str]:
@@ -40,3 +25,12 @@ def files(name: str) -> Iterator[str]:
 def called(name: str) -> str:
     """As messages name it."""
     return "standard input" if name == STDIN else name
+
+
+def data_of(name: str) -> bytes:
+    """What is in a file. Raises OSError. Who waits for a large one at a terminal is told what is being read."""
+    with click.open_file(name, "rb") as file:
+        data: bytes = file.read()
+    if len(data) > _LARGE and sys.stderr.isatty():
+        click.echo(f"reading {called(name)} ({len(data) / 1e6:.0f} MB)", err=True)
+    return data

@@ -4,13 +4,10 @@ The same decoding as in front of a real API server (`model/wire.py`), behind the
 on.
 """
 
-import copy
-import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from typing import Any, Final, TypeVar
 
-import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
@@ -24,6 +21,7 @@ from controllers.model.wire import (
     service_from_wire,
     slice_from_wire,
 )
+from controllers.planning.decoding import decode, misfits
 from controllers.planning.defaults import Refused, complete_service, pod_networks
 from controllers.planning.reading import Document, Problem
 from controllers.planning.shapes import NodeShape, PodShape, ServiceShape, SliceShape, WorkloadShape
@@ -43,6 +41,12 @@ _TYPES: Final[dict[tuple[str, str], tuple[type[Struct], ...]]] = {
     ("discovery.k8s.io/v1", "EndpointSlice"): (SliceShape, WireSlice),
     **{("apps/v1", kind): (WorkloadShape,) for kind in WORKLOADS},
 }
+
+# For people.
+READ: Final = "; ".join(
+    f"{', '.join(kind for version, kind in _TYPES if version == group)} ({group})"
+    for group in dict.fromkeys(version for version, _ in _TYPES)
+)
 
 
 class GivenPod(Struct, frozen=True, gc=False):
@@ -83,10 +87,10 @@ class Manifests(Struct, gc=False):
     replaced: list[str]
     problems: list[Problem]
 
-
-def decode(content: _Content, type_: type[_T]) -> _T:
-    """Decodes a plain object into a struct, exactly as it would be from the API's JSON."""
-    return msgspec.json.decode(msgspec.json.encode(content), type=type_)
+    @property
+    def empty(self) -> bool:
+        """Whether there is nothing to plan with."""
+        return not (self.services or self.pods or self.nodes or self.slices or self.workloads)
 
 
 def load(documents: Iterable[Document], namespace: str = "default") -> Manifests:
@@ -141,7 +145,7 @@ def _load_one(document: Document, namespace: str, into: Manifests) -> None:
     meta = content.get("metadata")
     if kind != "Node" and isinstance(meta, dict) and not meta.get("namespace"):
         content = {**content, "metadata": {**meta, "namespace": namespace}}
-    found = list(_problems(content, types))
+    found = [str(each) for each in misfits(content, types)]
     if not found:
         try:
             _add(kind, content, into)
@@ -191,71 +195,3 @@ def _put(where: dict[_K, _T], key: _K, value: _T, kind: str, into: Manifests) ->
     if key in where:
         into.replaced.append(f"{kind} {key if isinstance(key, str) else '/'.join(key[-2:])}")
     where[key] = value
-
-
-_STEP: Final = re.compile(r"\.([^.\[\]]+)|\[(\d+)\]|(\[\.\.\.\])")
-_MOST_PER_OBJECT: Final = 20
-
-
-def _problems(content: _Content, types: tuple[type[Struct], ...]) -> Iterator[str]:
-    """Every error of an object. A decoder stops at the first one: what is wrong is taken out, and it is asked again."""
-    removed: set[str] = set()
-    for _ in range(_MOST_PER_OBJECT):
-        error = _first_error(content, types)
-        if error is None:
-            return
-        message, _, path = error.partition(" - at `$")
-        steps = _steps(content, path.rstrip("`"))
-        field = _dotted(steps)
-        lacks = re.fullmatch(r"Object missing required field `(.+)`", message)
-        if lacks:
-            field, message = f"{field}.{lacks[1]}".lstrip("."), "required, but not set"
-        if field not in removed:
-            yield f"{field}: {message[0].lower()}{message[1:]}" if field else message
-        while steps and isinstance(steps[-1], int):
-            # Without one item the others would have other numbers: the whole list goes.
-            steps.pop()
-        if not steps:
-            return
-        if not removed:
-            content = copy.deepcopy(content)
-        removed |= {field, _dotted(steps)}
-        _remove(content, steps)
-
-
-def _first_error(content: _Content, types: tuple[type[Struct], ...]) -> str | None:
-    for type_ in types:
-        try:
-            decode(content, type_)
-        except msgspec.ValidationError as error:
-            return str(error)
-    return None
-
-
-def _steps(root: _Content, path: str) -> list[str | int]:
-    """The path as keys and indexes; "[...]", any value of a mapping, becomes the key that is meant."""
-    content: Any = root
-    steps: list[str | int] = []
-    for name, index, anything in _STEP.findall(path):
-        step: str | int = name
-        if index:
-            step = int(index)
-        elif anything:
-            step = next((key for key, value in content.items() if not isinstance(value, str)), "...")
-        steps.append(step)
-        try:
-            content = content[step]
-        except (KeyError, IndexError, TypeError):
-            content = {}
-    return steps
-
-
-def _dotted(steps: list[str | int]) -> str:
-    return "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in steps).lstrip(".")
-
-
-def _remove(root: _Content, steps: list[str | int]) -> None:
-    content: Any = root
-    for step in steps[:-1]:
-        content = content[step]
-    content.pop(steps[-1], None)

@@ -14,8 +14,9 @@ from msgspec import Struct
 from api import names
 from controllers.model.addresses import canonical
 from controllers.model.objects import Node
+from controllers.planning.decoding import decode
 from controllers.planning.defaults import Network, pod_networks, uid
-from controllers.planning.manifests import GivenNode, brought_up, decode
+from controllers.planning.manifests import GivenNode, brought_up
 from controllers.planning.shapes import NodeShape, PodSpec, Taint, Toleration
 
 _SAMPLE_ZONES: Final = ("zone-a", "zone-b", "zone-c")
@@ -72,17 +73,22 @@ def _simulated_networks(number: int) -> list[Network]:
 def _host_ips(shape: NodeShape, number: int) -> tuple[str, ...]:
     given = shape.status.addresses or () if shape.status else ()
     found = tuple(each.address for each in given if each.type == "InternalIP" and canonical(each.address))
-    return found or (str(IPv4Address(_NODE_V4 + number)), str(IPv6Address(_NODE_V6 + number)))
+    return found or _simulated_hosts(number)
+
+
+def _simulated_hosts(number: int) -> tuple[str, ...]:
+    return str(IPv4Address(_NODE_V4 + number)), str(IPv6Address(_NODE_V6 + number))
 
 
 class Cluster:
-    """The Nodes, and the addresses already taken on them."""
+    """The Nodes, and the addresses already taken on them; `places` holds those that are there."""
 
     def __init__(self, nodes: Mapping[str, GivenNode], used: Iterable[str] = ()) -> None:
         self._used = set(used)
         self._given: list[Network] = []
         self._blocks = 0
         self.places: dict[str, Place] = {}
+        self._missing: dict[str, Place] = {}
         for each in nodes.values():
             self._given += pod_networks(each.shape)
         for number, name in enumerate(sorted(nodes), 1):
@@ -108,8 +114,25 @@ class Cluster:
                 return made
 
     def eligible(self, spec: PodSpec, *, daemon: bool = False) -> list[Place]:
-        """The Nodes that such a Pod may run on, zones in turn. (Anti-)affinity and resources are not looked at."""
+        """The Nodes that such a Pod may run on, zones in turn. (Anti-)affinity and resources are not looked at.
+
+        A Pod that names its Node is on it already, be the Node there or not.
+        """
+        if spec.node_name and not daemon:
+            return [self.places.get(spec.node_name) or self._missing_place(spec.node_name)]
         return [place for place in self._in_turn if _admits(place, spec, daemon)]
+
+    def _missing_place(self, name: str) -> Place:
+        if name not in self._missing:
+            self._missing[name] = Place(
+                record=Node(name),
+                labels={},
+                taints=[],
+                unschedulable=False,
+                host_ips=_simulated_hosts(len(self.places) + len(self._missing) + 1),
+                networks=self._new_block(),
+            )
+        return self._missing[name]
 
     def addresses(self, place: Place, key: str) -> tuple[str, ...]:
         """Fresh addresses on a Node for the Pod `key` ("namespace/name"), one of each family that the Node has."""

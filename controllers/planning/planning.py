@@ -13,8 +13,9 @@ from controllers.model.plan import Notice, Writes
 from controllers.model.reasons import Reason
 from controllers.model.selectors import matches
 from controllers.model.wire import WirePod, pod_from_wire
+from controllers.planning.decoding import decode
 from controllers.planning.defaults import service_uid, uid
-from controllers.planning.manifests import Key, Manifests, decode
+from controllers.planning.manifests import Key, Manifests
 from controllers.planning.nodes import Cluster, sample_nodes
 from controllers.planning.workloads import represented, simulate
 from controllers.topology.capacity import capacity_of
@@ -45,13 +46,16 @@ class ServicePlan(Struct, frozen=True, gc=False, kw_only=True):
 
 
 class Outcome(Struct, frozen=True, gc=False, kw_only=True):
-    """All plans, by Namespace and name, and what they were made for."""
+    """All plans, by Namespace and name, and what they were made for.
+
+    Where no Nodes were given, there are `sample` of the sample Nodes, and those `assumed` that Pods name.
+    """
 
     plans: tuple[ServicePlan, ...]
     pods: int
     simulated: int
     nodes: int
-    sample: bool
+    sample: int
     assumed: tuple[str, ...]
     represented: tuple[str, ...]
 
@@ -67,17 +71,14 @@ class Outcome(Struct, frozen=True, gc=False, kw_only=True):
 
 def plan(manifests: Manifests, max_endpoints: int) -> Outcome:
     """Plans every Service of the manifests, on the given Nodes or, when there are none, on sample Nodes."""
-    sample = not manifests.nodes
     live = _live_pods(manifests)
     used = [ip for pod in live for ip in (*pod.ipv4, *pod.ipv6)]
-    cluster = Cluster(sample_nodes() if sample else manifests.nodes, used)
+    cluster = Cluster(manifests.nodes or sample_nodes(), used)
+    simulated = simulate(manifests, cluster)
     nodes = {name: place.record for name, place in cluster.places.items()}
     assumed: list[str] = []
-    if sample:
-        # Pods were given without the Nodes that they run on: those are there, only their zones are not known.
-        assumed = sorted({pod.node_name for pod in live if pod.node_name} - nodes.keys())
-        nodes.update((name, Node(name)) for name in assumed)
-    simulated = simulate(manifests, cluster)
+    if not manifests.nodes:
+        nodes, assumed = _without_nodes(nodes, {pod.node_name for pod in (*live, *simulated) if pod.node_name})
     around = _Surroundings(_pods_by_namespace([*live, *simulated]), nodes, _slices_by_service(manifests))
     taken = _names(manifests)
     return Outcome(
@@ -87,11 +88,21 @@ def plan(manifests: Manifests, max_endpoints: int) -> Outcome:
         ),
         pods=len(live) + len(simulated),
         simulated=len(simulated),
-        nodes=len(cluster.places),
-        sample=sample,
+        nodes=len(nodes),
+        sample=0 if manifests.nodes else len(nodes) - len(assumed),
         assumed=tuple(assumed),
         represented=tuple(f"{kind} {namespace}/{name}" for kind, namespace, name in represented(manifests)),
     )
+
+
+def _without_nodes(sample: dict[str, Node], named: set[str]) -> tuple[dict[str, Node], list[str]]:
+    """The Nodes of input that brings none, and which of them are assumed.
+
+    Those that Pods name are there, only their zones are not known. The sample ones are for all other Pods.
+    """
+    assumed = sorted(named - sample.keys())
+    given = {} if assumed and named.isdisjoint(sample) else sample
+    return {**given, **{name: Node(name) for name in assumed}}, assumed
 
 
 def _live_pods(manifests: Manifests) -> list[Pod]:

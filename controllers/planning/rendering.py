@@ -1,6 +1,6 @@
 """An outcome as text: the slices as YAML, everything as JSON, or a table as kubectl prints one."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, Final, Literal
 
 import msgspec
@@ -122,11 +122,18 @@ def summary(outcome: Outcome) -> str:
         (
             _counted(len(outcome.plans), "Service"),
             _counted(outcome.pods, "Pod") + simulated,
-            _counted(outcome.nodes, "Node") + (" (sample)" if outcome.sample else ""),
+            _counted(outcome.nodes, "Node") + _made_up(outcome),
         )
     )
     create = _counted(len(writes.create), "slice")
     return f"{read}: {create} to create, {len(writes.update)} to update, {len(writes.delete)} to delete"
+
+
+def _made_up(outcome: Outcome) -> str:
+    """Which of the Nodes were not given."""
+    kinds = {"sample": outcome.sample, "taken to exist": len(outcome.assumed)}
+    found = [what if count == outcome.nodes else f"{count} {what}" for what, count in kinds.items() if count]
+    return f" ({', '.join(found)})" if found else ""
 
 
 def warnings(outcome: Outcome, pods: Literal["each", "grouped", "none"]) -> Iterator[str]:
@@ -152,12 +159,6 @@ def _grouped(plan: ServicePlan) -> Iterator[str]:
     for text, pods in sorted(by_text.items()):
         shown = ", ".join(pods[:_SHOWN]) + (", ..." if len(pods) > _SHOWN else "")
         yield f"{_counted(len(pods), 'Pod')} left out: {text}: {shown}"
-
-
-def listed(items: Iterable[str]) -> str:
-    """A list for a note, cut when it gets long."""
-    found = list(items)
-    return ", ".join(found[:10]) + (f" and {len(found) - 10} more" if len(found) > 10 else "")
 
 
 def _object(found: EndpointSlice) -> dict[str, Any]:

@@ -7,8 +7,9 @@ from typing import Final, Literal
 import click
 
 from controllers.planning import rendering
-from controllers.planning.files import EXTENSIONS, STDIN, called, files
-from controllers.planning.manifests import Manifests, load
+from controllers.planning.files import EXTENSIONS, STDIN, called, data_of, files
+from controllers.planning.manifests import READ, Manifests, load
+from controllers.planning.output import listed, put
 from controllers.planning.planning import Outcome, plan
 from controllers.planning.reading import Document, Problem, read
 
@@ -29,15 +30,24 @@ def show(filenames: tuple[str, ...], namespace: str, max_endpoints: int, output:
     documents, problems = _read_all(filenames)
     manifests = load(documents, namespace)
     problems += manifests.problems
-    if not problems and not documents:
-        problems.append(Problem(", ".join(map(called, filenames)), "", "no objects in it"))
+    if not problems and manifests.empty:
+        problems.append(_nothing(filenames, manifests))
     if problems:
         for problem in problems:
             click.echo(f"error: {problem}", err=True)
         raise click.exceptions.Exit(1)
     outcome = plan(manifests, max_endpoints)
-    click.echo(_RENDER[output](outcome), nl=False)
+    put(_RENDER[output](outcome))
     _tell(manifests, outcome, "none" if output == "table" else "each" if explain else "grouped")
+
+
+def _nothing(filenames: tuple[str, ...], manifests: Manifests) -> Problem:
+    found = f"nothing to plan with, only {_ignored(manifests)}" if manifests.ignored else "no objects in it"
+    return Problem(listed(map(called, filenames)), "", f"{found}. What is read: {READ}")
+
+
+def _ignored(manifests: Manifests) -> str:
+    return listed(f"{count} {kind}" for kind, count in sorted(manifests.ignored.items()))
 
 
 def _read_all(filenames: tuple[str, ...]) -> tuple[list[Document], list[Problem]]:
@@ -46,8 +56,7 @@ def _read_all(filenames: tuple[str, ...]) -> tuple[list[Document], list[Problem]
     for name in filenames:
         for found in files(name):
             try:
-                with click.open_file(found, "rb") as file:
-                    data = file.read()
+                data = data_of(found)
             except OSError as error:
                 problems.append(Problem(found, "", (error.strerror or str(error)).lower()))
                 continue
@@ -62,16 +71,13 @@ def _read_all(filenames: tuple[str, ...]) -> tuple[list[Document], list[Problem]
 def _tell(manifests: Manifests, outcome: Outcome, pods: Literal["each", "grouped", "none"]) -> None:
     """Notes, warnings and the summary, on standard error."""
     if manifests.ignored:
-        kinds = (f"{count} {kind}" for kind, count in sorted(manifests.ignored.items()))
-        click.echo(f"note: ignored: {rendering.listed(kinds)}", err=True)
+        click.echo(f"note: ignored: {_ignored(manifests)}", err=True)
     if manifests.replaced:
-        click.echo(f"note: given twice, the last one counts: {rendering.listed(manifests.replaced)}", err=True)
+        click.echo(f"note: given twice, the last one counts: {listed(manifests.replaced)}", err=True)
     if outcome.represented:
-        click.echo(f"note: not expanded, what they made is given: {rendering.listed(outcome.represented)}", err=True)
+        click.echo(f"note: not expanded, what they made is given: {listed(outcome.represented)}", err=True)
     if outcome.assumed:
-        click.echo(
-            f"note: no Nodes given, taken to exist, without a zone: {rendering.listed(outcome.assumed)}", err=True
-        )
+        click.echo(f"note: no Nodes given, taken to exist, without a zone: {listed(outcome.assumed)}", err=True)
     for warning in rendering.warnings(outcome, pods):
         click.echo(f"warning: {warning}", err=True)
     click.echo(rendering.summary(outcome), err=True)

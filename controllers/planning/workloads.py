@@ -7,8 +7,9 @@ import msgspec
 
 from controllers.model.objects import Pod
 from controllers.model.wire import WirePod, pod_from_wire
+from controllers.planning.decoding import decode
 from controllers.planning.defaults import uid
-from controllers.planning.manifests import GivenPod, Manifests, Workload, decode
+from controllers.planning.manifests import GivenPod, Manifests, Workload
 from controllers.planning.nodes import Cluster, Place, stable_number
 from controllers.planning.shapes import Metadata, PodSpec
 

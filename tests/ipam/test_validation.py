@@ -252,7 +252,7 @@ FIRST = reservation("x/first", "10.96.0.9", node_ports=(("", 30009),), name="fir
             "out of reach",
             reservation("b/web", "192.0.2.1", node_ports=(("", 80),)),
             [],
-            ["192.0.2.1 is outside every ready ServiceCIDR", "80 is outside the node port range"],
+            ["192.0.2.1 is outside every ready ServiceCIDR", "80 is outside the node port range 30000-30099"],
         ),
         # What no Service can have: the network's address and the broadcast address (IP-13).
         (
@@ -295,11 +295,11 @@ def test_what_a_reservation_had_is_not_asked_again() -> None:
     old = reservation("b/web", "10.96.0.5")
     assert reservation_objections(replace(old, ttl=60.0), old, world(*others)) == []
     new = replace(old, node_ports=(("", 80),))
-    assert reservation_objections(new, old, world(*others)) == ["80 is outside the node port range"]
+    assert reservation_objections(new, old, world(*others)) == ["80 is outside the node port range 30000-30099"]
 
 
 def test_while_no_service_cidr_is_known_any_address_can_be_reserved_but_no_odd_port() -> None:
     made = World(A_SPAN)
     assert reservation_objections(reservation("b/web", "192.0.2.1"), None, made) == []
     odd = reservation("b/web", node_ports=(("", 80),))
-    assert reservation_objections(odd, None, made) == ["80 is outside the node port range"]
+    assert reservation_objections(odd, None, made) == ["80 is outside the node port range 30000-30099"]

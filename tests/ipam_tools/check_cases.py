@@ -290,7 +290,7 @@ CASES: dict[str, tuple[list[object], list[Object], list[str]]] = {
     "a Service that is none": (
         [],
         [wanted(type="NodePrt")],
-        ["web: error Invalid: spec.type: Invalid enum value 'NodePrt'"],
+        ["web: error Invalid: spec.type: invalid enum value 'NodePrt'"],
     ),
     "a node port without the type": (
         [],

@@ -1,6 +1,7 @@
 """What `ipam check` finds, and where it says that it is."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -8,6 +9,7 @@ import yaml
 from controllers.ipam.objects import ServiceCIDR
 from controllers.ipam_tools.check import check
 from tests.ipam_tools.builders import (
+    Object,
     facts,
     ip_pool,
     manifest,
@@ -17,6 +19,7 @@ from tests.ipam_tools.builders import (
     wanted,
 )
 from tests.ipam_tools.check_cases import CASES, ENFORCED, node, pool
+from tests.planning.run import run as plan
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -32,6 +35,21 @@ def test_lines() -> None:
     at = [line.removeprefix(f"{text}:").split(":")[0] for line in ran.out.splitlines()]
     marked = [str(number) for number, line in enumerate(text.read_text().splitlines(), 1) if "# here" in line]
     assert at == marked
+
+
+def test_lines_are_found_out_only_for_what_is_told_of(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Parsing a large file once more for its lines takes ten times as long as its JSON."""
+    composed: list[bool] = []
+
+    def compose_all(*args: Any, **more: Any) -> Any:
+        composed.append(True)
+        return [yaml.compose(*args, **more)]
+
+    monkeypatch.setattr("controllers.ipam_tools.manifests.yaml.compose_all", compose_all)
+    assert told(check(manifests(wanted()), facts())) == []
+    assert composed == []
+    assert told(check(manifests(wanted(type=5)), facts())) != []
+    assert composed == [True]
 
 
 def test_a_list_of_json(tmp_path: Path) -> None:
@@ -136,7 +154,9 @@ def test_quiet() -> None:
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("a: b: c", "standard input:1: error: not valid YAML: line 1, column 5"),
+        ("a: b: c", "standard input:1: error: not valid YAML: column 5: mapping values are not allowed"),
+        ("---\nb: c: d", "standard input:2: error: not valid YAML: column 5: mapping values are not allowed"),
+        ("a: !!int abc", "standard input: error: document 1: not valid YAML: ValueError"),
         ("- 1", "standard input:1: error: expected an object with apiVersion and kind"),
         ("---\nkind: Service\n", "standard input:2: error: apiVersion not set, or not text"),
         (
@@ -160,15 +180,45 @@ def test_what_is_not_looked_at(tmp_path: Path) -> None:
     (tmp_path / "deep" / "a.yml").write_text("apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: web}\n")
     (tmp_path / "kustomization.yaml").write_text("resources: [deep/a.yml]\n")
     (tmp_path / "notes.txt").write_text("no manifest")
-    ran = run("check", "--offline", "--service-cidr=10.96.0.0/16", "-f", str(tmp_path))
+    args = ("check", "--offline", "--service-cidr=10.96.0.0/16", "-f", str(tmp_path))
+    alone = run(*args)
+    assert (alone.code, alone.out) == (0, "")
+    assert alone.err == "note: not looked at: 1 Deployment (apps/v1)\nnothing to check: 0 errors, 0 warnings\n"
+    (tmp_path / "b.yml").write_text(yaml.safe_dump(wanted()))
+    ran = run(*args)
     assert (ran.code, ran.out) == (0, "")
-    assert ran.err == "note: not looked at: 1 Deployment (apps/v1)\nnothing to check: 0 errors, 0 warnings\n"
+    assert ran.err == "note: not looked at: 1 Deployment (apps/v1)\n1 Service: 0 errors, 0 warnings\n"
+
+
+@pytest.mark.parametrize("text", ["", "# nothing\n---\n", "{apiVersion: v1, kind: List, items: []}"])
+def test_nothing_to_check(text: str) -> None:
+    ran = run("check", "--offline", "-o", "json", "-f", "-", stdin=text)
+    assert ran.code == 1
+    (only,) = ran.json["findings"]
+    assert (only["file"], only["severity"], only["reason"]) == ("standard input", "error", "NothingToCheck")
+    assert only["message"].startswith("no objects in it. What is read: Service")
+
+
+def test_the_words_of_plan(tmp_path: Path) -> None:
+    """The same fields are wrong in the same words, whoever reads the manifest; all of them are told."""
+    file = tmp_path / "wrong.yaml"
+    spec: Object = {"selector": {"app": 5}, "type": "NodePrt", "ports": [{"port": 0}, {}]}
+    file.write_text(yaml.safe_dump(wanted(**spec), sort_keys=False))
+    checked = run("check", "--offline", "-f", str(file))
+    told_by_check = [line.partition("Service shop/web: error: ")[2] for line in checked.out.splitlines()]
+    told_by_plan = [line.partition("Service shop/web: ")[2] for line in plan("-f", str(file)).err.splitlines()]
+    assert "spec.selector.app: expected `str`, got `int`" in told_by_plan
+    assert len(told_by_plan) > 2
+    assert sorted(told_by_check) == sorted(told_by_plan)
+    assert f"{file}:11: Service shop/web: error: spec.selector.app: " in checked.out
 
 
 @pytest.mark.parametrize(
     ("args", "expected"),
     [
         ((), "Missing option '-f'"),
+        (("-f", ""), "the name is empty"),
+        (("-f", "-", "-n", "BAD NS"), "'BAD NS' is no name of a namespace"),
         (("-f", "-", "-f", "-"), "standard input can be read only once"),
         (("-f", "-", "--service-cidr=10.0.0.0/8"), "--service-cidr goes with --offline"),
         (("-f", "-", "--offline", "--service-cidr=ten"), "--service-cidr ten: not a CIDR"),

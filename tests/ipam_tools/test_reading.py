@@ -14,7 +14,7 @@ from controllers.ipam_tools import reading
 from controllers.ipam_tools.errors import ToolError
 from controllers.ipam_tools.reading import Access, listed, said
 from controllers.runtime.api_client import ApiClient
-from controllers.runtime.errors import ApiError, Expired, Forbidden, NotFound, Status, Unreachable
+from controllers.runtime.errors import ApiError, Expired, Forbidden, NotFound, Status, Unreachable, Untrusted
 
 ROOT = Path(__file__).parents[2]
 
@@ -91,6 +91,9 @@ async def test_what_is_not_served(kind: Any, message: str) -> None:
 def test_errors_in_words() -> None:
     own = Status(code=403, message='User "u" cannot list resource "services"')
     assert said(Forbidden("GET /x: 403", status=own)).startswith('User "u" cannot list resource "services": ask for')
+    assert said(Untrusted("GET /x: the certificate is for other names"), "https://api") == (
+        "GET /x: the certificate is for other names"
+    )
     assert said(Unreachable("GET /x: refused"), "https://api") == (
         "the API server https://api does not answer: GET /x: refused"
     )

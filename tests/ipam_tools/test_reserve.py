@@ -1,13 +1,15 @@
 """What a reservation becomes by the flags, and which Services can be adopted."""
 
-from typing import Any
+from typing import Any, cast
 
 import click
 import msgspec
 import pytest
 
 from controllers.ipam.objects import Service
-from controllers.ipam_tools.reserve import Keep, Numbers, adoptable, for_service, numbers, reservation
+from controllers.ipam_tools import writing
+from controllers.ipam_tools.reserve import Keep, Numbers, Object, adoptable, for_service, numbers, reservation
+from controllers.ipam_tools.writing import Target, Written
 from tests.ipam_tools.builders import run, service
 
 SPEC: dict[str, Any] = {
@@ -88,6 +90,68 @@ def test_adoptable(given: Service, why: str) -> None:
     assert adoptable(given) == why
 
 
+class Unwritten:
+    """Takes what is to be created."""
+
+    def __init__(self) -> None:
+        self.created: list[Object] = []
+
+    async def create(self, made: Object) -> None:
+        self.created.append(made)
+
+
+HEADLESS = Service(namespace="shop", name="db", cluster_ip="None", cluster_ips=("None",))
+ALIAS = Service(namespace="shop", name="alias", type="ExternalName")
+PENDING = Service(namespace="shop", name="pending")
+LIVE = (HEADLESS, ALIAS, PENDING, service("shop/web", "10.96.0.5"))
+
+
+@pytest.mark.parametrize(
+    ("target", "expected"),
+    [
+        (
+            Target("shop"),
+            {"db": "skipped", "alias": "skipped", "pending": "refused", "web": "created"},
+        ),
+        (Target("", selector="a=b"), {"db": "skipped", "alias": "skipped", "pending": "refused", "web": "created"}),
+        (Target("shop", ("web", "db", "alias")), {"web": "created", "db": "refused", "alias": "refused"}),
+    ],
+)
+async def test_what_never_has_numbers_is_refused_only_by_name(target: Target, expected: dict[str, str]) -> None:
+    writer = Unwritten()
+    found = [each async for each in writing._each(cast("Any", writer), LIVE, {}, target, Keep())]
+    assert {each.name: each.outcome for each in found} == expected
+    assert [each["spec"]["serviceName"] for each in writer.created] == ["web"]
+
+
+@pytest.mark.parametrize(
+    ("outcomes", "code", "out", "err"),
+    [
+        (
+            ("skipped", "created"),
+            0,
+            "servicereservation.ipam.sliceplane.dev/b created\n",
+            "note: skipped, headless or ExternalName, without a number: shop/a\n",
+        ),
+        (("skipped",), 0, "", "note: skipped, headless or ExternalName, without a number: shop/a\n"),
+        (
+            ("refused", "skipped"),
+            1,
+            "",
+            "servicereservation.ipam.sliceplane.dev/a refused: it is so\n"
+            "note: skipped, headless or ExternalName, without a number: shop/b\n",
+        ),
+        ((), 0, "", "No Services found.\n"),
+    ],
+)
+def test_skipped_is_no_failure(
+    outcomes: tuple[str, ...], code: int, out: str, err: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written = [Written("shop", name, each, "it is so") for name, each in zip("ab", outcomes, strict=False)]
+    monkeypatch.setattr(writing, "adopt", lambda *_, **__: written)
+    assert run("adopt", "-n", "shop") == (code, out, err)
+
+
 def test_of_several_reservations_the_oldest() -> None:
     def made(name: str, created: str, service: str = "web") -> dict[str, Any]:
         found = reservation("shop", name, {"serviceName": service})
@@ -105,6 +169,10 @@ def test_of_several_reservations_the_oldest() -> None:
         (("adopt",), "give either --namespace=NAMESPACE or --all-namespaces"),
         (("adopt", "-n", "a", "-A"), "give either --namespace=NAMESPACE or --all-namespaces"),
         (("adopt", "-A", "web"), "names of Services go with --namespace alone"),
+        # An unset $NS must not stand for all namespaces.
+        (("adopt", "-n", ""), "'' is no name of a namespace"),
+        (("reserve", "web", "-n", "BAD NS"), "'BAD NS' is no name of a namespace"),
+        (("reserve", "web", "--health-check-node-port", "abc"), "abc is not a whole number from 1 to 65535"),
         (("reserve", "web", "--ttl", "30d"), "30d is no duration, such as 720h"),
         (("reserve", "web", "--address", "ten"), "--address ten: not an IP address"),
     ],

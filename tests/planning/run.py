@@ -1,5 +1,9 @@
 """Runs the command on text, and reads back what it printed."""
 
+import os
+import pty
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -8,7 +12,9 @@ from click.testing import CliRunner
 
 from controllers.planning.command import plan_command
 
-SHOP = Path(__file__).parents[2] / "docs" / "examples" / "shop.yaml"
+ROOT = Path(__file__).parents[2]
+SHOP = ROOT / "docs" / "examples" / "shop.yaml"
+COMMAND = "from controllers.planning.command import plan_command; plan_command()"
 
 
 class Ran(NamedTuple):
@@ -30,6 +36,18 @@ def run(*args: str, stdin: str | bytes | None = None) -> Ran:
     if result.exception is not None and not isinstance(result.exception, SystemExit):
         raise result.exception
     return Ran(result.exit_code, result.stdout, result.stderr)
+
+
+def at_a_terminal(*args: str) -> str:
+    """What a process of its own shows on a terminal as its standard error."""
+    ours, theirs = pty.openpty()
+    with os.fdopen(ours, "rb", buffering=0) as terminal:
+        with os.fdopen(theirs, "wb", buffering=0) as end:
+            done = subprocess.run(
+                [sys.executable, "-c", COMMAND, *args], stdout=subprocess.DEVNULL, stderr=end, cwd=ROOT, timeout=60
+            )
+        assert done.returncode == 0
+        return terminal.read(65536).decode()
 
 
 def planned(text: str, *args: str) -> Ran:

@@ -4,14 +4,10 @@ import json
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
-from tests.planning.run import SHOP, run
-
-ROOT = Path(__file__).parents[2]
-COMMAND = "from controllers.planning.command import plan_command; plan_command()"
+from tests.planning.run import COMMAND, ROOT, SHOP, run
 
 
 def _process(*args: str, seed: str = "0") -> "subprocess.CompletedProcess[str]":

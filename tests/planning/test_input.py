@@ -1,6 +1,7 @@
 """What is accepted, what is refused and how that is said: no document ever gets a traceback."""
 
 import copy
+import gc
 import json
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,8 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.planning.run import SHOP, dump, node, planned, pod, run, service, workload
+from controllers.planning.reading import read
+from tests.planning.run import SHOP, at_a_terminal, dump, node, planned, pod, run, service, workload
 
 SERVICE = "apiVersion: v1\nkind: Service\nmetadata: {name: web}\n"
 BOMB = "a0: &a0 [x,x,x,x,x,x,x,x]\n" + "".join(f"a{n}: &a{n} [{','.join([f'*a{n - 1}'] * 8)}]\n" for n in range(1, 9))
@@ -34,6 +36,12 @@ BOMB = "a0: &a0 [x,x,x,x,x,x,x,x]\n" + "".join(f"a{n}: &a{n} [{','.join([f'*a{n 
         pytest.param(b"\xff\xfe", "standard input: not UTF-8 text (byte 0)", id="not-utf-8"),
         pytest.param("", "standard input: no objects in it", id="empty"),
         pytest.param("# nothing\n---\n---\n", "standard input: no objects in it", id="empty-documents"),
+        pytest.param("{apiVersion: v1, kind: List, items: []}", "standard input: no objects in it", id="empty-list"),
+        pytest.param(
+            "{apiVersion: v1, kind: Servic, metadata: {name: a}}",
+            "standard input: nothing to plan with, only 1 Servic (v1). What is read: Service, Pod, Node (v1);",
+            id="other-kinds",
+        ),
         pytest.param("- 1", "document 1: expected an object, got an array", id="array"),
         pytest.param("text", "document 1: expected an object, got text", id="text"),
         pytest.param("kind: Pod", "document 1: apiVersion not set", id="no-api-version"),
@@ -230,18 +238,58 @@ def test_files_that_are_not_there(tmp_path: Path) -> None:
     assert bad_json.startswith(f"error: {tmp_path}/bad.json: not valid JSON: ")
 
 
+LIMIT = "--max-endpoints-per-slice"
+
+
 @pytest.mark.parametrize(
-    "args",
+    ("args", "expected"),
     [
-        pytest.param([], id="nothing"),
-        pytest.param(["-f", str(SHOP), "-o", "xml"], id="output"),
-        pytest.param(["-f", str(SHOP), "--max-endpoints-per-slice", "0"], id="limit-0"),
-        pytest.param(["-f", str(SHOP), "--max-endpoints-per-slice", "1001"], id="limit-1001"),
-        pytest.param(["-f", "-", "-f", "-"], id="stdin-twice"),
+        pytest.param([], "Missing option '-f'", id="nothing"),
+        pytest.param(["-o", "xml"], "'xml' is not one of", id="output"),
+        pytest.param([LIMIT, "0"], "0 is not a whole number from 1 to 1000", id="limit-0"),
+        pytest.param([LIMIT, "1001"], "1001 is not a whole number from 1 to 1000", id="limit-1001"),
+        pytest.param([LIMIT, "abc"], "abc is not a whole number from 1 to 1000", id="limit-text"),
+        pytest.param(["-f", "-", "-f", "-"], "standard input can be read only once", id="stdin-twice"),
+        pytest.param(["-f", ""], "'-f' / '--filename': the name is empty", id="empty-name"),
+        pytest.param(["-n", "BAD NS"], "'-n' / '--namespace': 'BAD NS' is no name of a namespace", id="namespace"),
+        pytest.param(["-n", ""], "'' is no name of a namespace", id="empty-namespace"),
+        pytest.param(["-n", "a" * 64], "63 at most", id="long-namespace"),
     ],
 )
-def test_usage(args: list[str]) -> None:
-    assert run(*args).code == 2
+def test_usage(args: list[str], expected: str) -> None:
+    ran = run(*(["-f", str(SHOP)] if args and args[0] != "-f" else []), *args)
+    assert ran.code == 2
+    assert expected in ran.err
+
+
+def test_no_garbage_is_looked_for_while_a_file_is_read() -> None:
+    """For each of its values it would be, and it takes twice as long as the reading itself."""
+    looked: list[str] = []
+
+    def look(phase: str, _: dict[str, int]) -> None:
+        looked.append(phase)
+
+    values = b"a: [" + b"{b: [c]}, " * 20_000
+    gc.callbacks.append(look)
+    try:
+        whole, broken = read("a.yaml", values + b"]"), read("b.yaml", values + b"}")
+    finally:
+        gc.callbacks.remove(look)
+    assert len(whole.found[0].content["a"]) == 20_000
+    assert broken.problems
+    # Once or twice at the end, when it may look again; thousands of values make hundreds.
+    assert len(looked) < 10
+    assert gc.isenabled()
+
+
+def test_a_large_file_is_told_of_at_a_terminal(tmp_path: Path) -> None:
+    file = tmp_path / "large.json"
+    large = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a"}, "data": {"a": "x" * 2_000_000}}
+    file.write_text(json.dumps({"apiVersion": "v1", "kind": "List", "items": [large, service()]}))
+    assert "reading" not in run("-f", str(file)).err
+    shown = at_a_terminal("-f", str(file), "-f", str(SHOP))
+    assert shown.startswith(f"reading {file} (2 MB)\r\n")
+    assert shown.count("reading ") == 1
 
 
 _JUNK: st.SearchStrategy[object] = st.sampled_from(

@@ -169,10 +169,51 @@ def test_services_that_are_not_synced(spec: dict[str, Any], reason: str) -> None
     assert planned(text, "-o", "table").out.splitlines()[1].split() == ["default", "web", "none", *["<none>"] * 4]
 
 
+def unscheduled(name: str, node: str = "") -> dict[str, Any]:
+    """A Pod as `kubectl run --dry-run=client` writes it."""
+    return {**pod(name, node=node), "status": {}}
+
+
 def test_pods_without_any_nodes() -> None:
     ran = planned(dump(service(), pod("p", node="worker-7")))
     assert [each["nodeName"] for each in ran.endpoints] == ["worker-7"]
     assert "note: no Nodes given, taken to exist, without a zone: worker-7\n" in ran.err
+    assert "1 Service, 1 Pod, 1 Node (taken to exist): " in ran.err
+
+
+def test_sample_nodes_are_for_pods_that_name_none() -> None:
+    ran = planned(dump(service(), pod("p", node="worker-7"), unscheduled("wish"), unscheduled("other", "worker-8")))
+    assert "note: no Nodes given, taken to exist, without a zone: worker-7, worker-8\n" in ran.err
+    assert "3 Pods (2 simulated), 8 Nodes (6 sample, 2 taken to exist): " in ran.err
+    zones = {each["targetRef"]["name"]: each.get("zone", "") for each in ran.endpoints}
+    assert zones.pop("wish").startswith("zone-")
+    assert zones == {"p": "", "other": ""}
+
+
+def test_pods_on_sample_nodes_need_no_others() -> None:
+    """The Pods of a plan without Nodes, given back: its Nodes are the sample ones."""
+    ran = planned(dump(service(), pod("p", node="node-b1")))
+    assert "note: no Nodes" not in ran.err
+    assert "6 Nodes (sample)" in ran.err
+    assert [each["zone"] for each in ran.endpoints] == ["zone-b"]
+
+
+@pytest.mark.parametrize(
+    "absent",
+    [
+        pytest.param(unscheduled("p", "gone"), id="pod"),
+        pytest.param(workload("Deployment", template={"nodeName": "gone"}), id="template"),
+        pytest.param(workload("Deployment", template={"nodeName": "gone", "hostNetwork": True}), id="host-network"),
+    ],
+)
+def test_node_that_is_not_there(absent: dict[str, Any]) -> None:
+    """ES-38: a Pod that has not run yet stands for a ready one, so what is wrong is its Node, and not its address."""
+    ran = planned(dump(service(), node("n1"), absent))
+    assert ran.endpoints == []
+    assert "1 Pod left out: the Pod's Node does not exist" in ran.err
+    assert "1 Node: " in ran.err
+    anyway = planned(dump(service(publishNotReadyAddresses=True), node("n1"), absent))
+    assert [each["nodeName"] for each in anyway.endpoints] == ["gone"]
 
 
 def test_trigger_time_only_when_the_service_has_a_creation_time() -> None:

@@ -16,6 +16,7 @@ from controllers.ipam_tools.command import ipam_command
 from e2e.cluster.kustomize import apply_strictly
 from e2e.cluster.local import ControlPlane
 from e2e.cluster.rest import Api, ApiError, Object
+from tests.shell.ipam_check_cases import ALONE, BEFORE, CHANGES
 from tests.shell.waiting import eventually
 
 pytestmark = pytest.mark.server
@@ -257,8 +258,11 @@ def test_reserve_refuses(api: Api, run: Run, payments: str) -> None:
 def test_adopt(api: Api, run: Run, payments: str) -> None:
     api.create(service("headless", payments, clusterIP="None"))
     adopted = run("adopt", "-n", payments)
-    assert (adopted.code, adopted.out) == (1, f"{RESERVATION}/web created\n")
-    assert adopted.err == f"{RESERVATION}/headless refused: it is headless and has no number\n"
+    assert (adopted.code, adopted.out) == (0, f"{RESERVATION}/web created\n")
+    assert adopted.err == f"note: skipped, headless or ExternalName, without a number: {payments}/headless\n"
+    named = run("adopt", "-n", payments, "headless")
+    assert named.code == 1
+    assert named.err == f"{RESERVATION}/headless refused: it is headless and has no number\n"
     assert run("adopt", "-n", payments, "web") == (0, f"{RESERVATION}/web unchanged\n", "")
     spec = api.get(f"{BASE}/namespaces/{payments}/servicereservations/web")["spec"]
     assert (spec["serviceName"], spec["adopt"]) == ("web", True)
@@ -283,46 +287,6 @@ def test_adopt_everywhere_by_labels(api: Api, run: Run, payments: str) -> None:
         0,
         f"{RESERVATION}/labelled created (namespace {payments}) (server dry run)\n",
     )
-
-
-WITH_PORT = [{"name": "a", "port": 80, "nodePort": 30085}]
-TWINS = [{"name": "a", "port": 80}, {"name": "b", "port": 80}]
-BOTH = [
-    {"name": "a", "port": 53, "protocol": "TCP", "nodePort": 30086},
-    {"name": "b", "port": 53, "protocol": "UDP", "nodePort": 30086},
-]
-# No pool is concerned: what the API server itself refuses of a Service, and what it takes.
-ALONE: list[Object] = [
-    {},
-    {"clusterIP": "10.96.3.1"},
-    {"clusterIP": "10.96.3.1", "clusterIPs": ["10.96.3.1"]},
-    {"clusterIPs": ["10.96.3.1"]},
-    {"clusterIP": "10.96.3.1", "clusterIPs": ["10.96.3.2"]},
-    {"clusterIP": "10.96.3.1", "clusterIPs": ["10.96.3.1", "fd00:10:96::31"]},
-    {"clusterIP": "10.96.3.1", "clusterIPs": ["10.96.3.1", "fd00:10:96::31"], "ipFamilyPolicy": "PreferDualStack"},
-    {"clusterIP": "10.97.3.1"},
-    {"clusterIP": "10.96.3.999"},
-    {"clusterIP": "fd00:10:96::31"},
-    {"clusterIP": "fd00:10:96::31", "ipFamilies": ["IPv4"]},
-    {"clusterIP": "10.96.2.1"},
-    {"clusterIP": "None"},
-    {"ports": WITH_PORT},
-    {"type": "NodePort", "ports": WITH_PORT},
-    {"type": "NodePort", "ports": BOTH},
-    {"type": "NodePort", "ports": TWINS},
-    {"type": "NodePort", "ports": [{"port": 80, "nodePort": 29999}]},
-    {"type": "NodePort", "ports": [{"port": 80, "nodePort": 30084}]},
-    {"type": "NodePort", "ports": [WITH_PORT[0], {**WITH_PORT[0], "name": "b", "port": 81}]},
-    {"type": "LoadBalancer", "healthCheckNodePort": 30087},
-    {"type": "LoadBalancer", "healthCheckNodePort": 30087, "externalTrafficPolicy": "Local"},
-    {"type": "LoadBalancer", "healthCheckNodePort": 30084, "externalTrafficPolicy": "Local"},
-    {"type": "ExternalName", "externalName": "example.com"},
-    {"type": "ExternalName", "externalName": "example.com", "clusterIP": "10.96.3.1"},
-    {"ipFamilyPolicy": "SingleStack", "ipFamilies": ["IPv4", "IPv6"]},
-    {"ipFamilyPolicy": "RequireDualStack", "ipFamilies": ["IPv6"]},
-    {"ports": [{"port": 0}]},
-    {"ports": [{"port": 80, "protocol": "ICMP"}]},
-]
 
 
 @pytest.fixture
@@ -353,31 +317,6 @@ def test_check_and_the_api_server_agree(api: Api, run: Run, taken: str, tmp_path
             wrong.append((spec, checked.out, refused))
     assert wrong == []
     assert 0 < refusals < len(ALONE)
-
-
-WITHOUT_PORT = [{"name": "a", "port": 80}]
-BEFORE: Object = {
-    "selector": {"app": "a"},
-    "type": "NodePort",
-    "clusterIP": "10.96.3.2",
-    "ports": [{"name": "a", "port": 80, "nodePort": 30088}],
-}
-# By PUT on that, as manifests have it: what they do not name stays.
-CHANGES: list[Object] = [
-    BEFORE,
-    {"type": "NodePort", "ports": WITHOUT_PORT},
-    {"type": "ClusterIP", "ports": WITHOUT_PORT},
-    {"type": "ClusterIP", "ports": BEFORE["ports"]},
-    {"type": "ClusterIP", "ports": [{"name": "a", "port": 80, "nodePort": 30089}]},
-    {"clusterIP": "10.96.3.3", "ports": WITHOUT_PORT},
-    {"clusterIP": "None", "ports": WITHOUT_PORT},
-    {"type": "NodePort", "ports": [{"name": "a", "port": 80, "nodePort": 30084}]},
-    {"type": "NodePort", "ports": [{"name": "a", "port": 80, "nodePort": 30089}]},
-    {"ipFamilyPolicy": "RequireDualStack", "ports": WITHOUT_PORT},
-    {"ipFamilyPolicy": "SingleStack", "ipFamilies": ["IPv6"], "ports": WITHOUT_PORT},
-    {"type": "ExternalName", "externalName": "example.com", "ports": WITHOUT_PORT},
-    {"type": "LoadBalancer", "externalTrafficPolicy": "Local", "healthCheckNodePort": 30084, "ports": WITHOUT_PORT},
-]
 
 
 def test_check_and_the_api_server_agree_on_changes(api: Api, run: Run, taken: str, tmp_path: Path) -> None:
