@@ -106,7 +106,7 @@ class Store(Generic[R]):
         """Drops what the list did not name."""
         listed, self._listed = self._listed or {}, None
         for namespace, names in list(self._by_namespace.items()):
-            for name in names.keys() - listed.get(namespace, set()):
+            for name in sorted(names.keys() - listed.get(namespace, set())):
                 record = names[name]
                 if self._older(record, resource_version):
                     self.drop(record)
