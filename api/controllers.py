@@ -27,6 +27,15 @@ serviceaccount-token=serviceaccount-token statefulset=statefulset storage-versio
 storageversion-garbage-collector=storage-version-gc taint-eviction token-cleaner=tokencleaner ttl=ttl
 ttl-after-finished=ttl-after-finished validatingadmissionpolicy-status volumeattributesclass-protection
 """
+# Of older KCMs, which may still be there when Sliceplane comes; 1.37 refuses them.
+_OLDER: Final = {
+    "cloud-node-lifecycle-controller",
+    "cloud-node-lifecycle",
+    "node-route-controller",
+    "route",
+    "service-lb-controller",
+    "service",
+}
 _PAIRS: Final = [each.partition("=") for each in _KCM.split()]
 KCM_CONTROLLERS: Final = frozenset(f"{name}-controller" for name, _, _ in _PAIRS)
 KCM_ALIASES: Final = {alias: f"{name}-controller" for name, _, alias in _PAIRS if alias}
@@ -42,7 +51,7 @@ def chosen(text: str) -> set[str]:
     Controllers that only KCM has may be named, so that its flag can be used as it is. Raises UnknownController.
     """
     items = [part.strip() for part in text.split(",") if part.strip()]
-    known = KCM_CONTROLLERS | KCM_ALIASES.keys()
+    known = KCM_CONTROLLERS | KCM_ALIASES.keys() | _OLDER
     unknown = [item for item in items if item != "*" and item.removeprefix("-") not in known]
     if unknown:
         raise UnknownController(f"{', '.join(unknown)}: not a controller; there is: {', '.join(CONTROLLERS)}")

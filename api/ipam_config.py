@@ -21,8 +21,9 @@ from api.config import (
 )
 
 _RANGE: Final = re.compile(r"(\d{1,5})-(\d{1,5})")
+_LABEL: Final = r"[A-Za-z0-9_](?:[-A-Za-z0-9_]{0,61}[A-Za-z0-9_])?"
 _URL: Final = re.compile(
-    r"https://(?:\[(?P<v6>[0-9A-Fa-f:.]+)\]|[A-Za-z0-9](?:[-.A-Za-z0-9]*[A-Za-z0-9])?)"
+    rf"https://(?:\[(?P<v6>[0-9A-Fa-f:.]+)\]|{_LABEL}(?:\.{_LABEL})*)"
     r"(?::(?P<port>[0-9]{1,5}))?(?:/(?:[-A-Za-z0-9._~!$&'()*+,;=:@/]|%[0-9A-Fa-f]{2})*)?"
 )
 

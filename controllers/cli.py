@@ -154,10 +154,11 @@ def version() -> None:
 @click.pass_context
 def ipam_run(context: click.Context, /, **flags: str) -> None:
     """Serve the admission webhooks and keep pools, policies and statuses, until SIGTERM."""
-    from controllers.ipam_operator import app
-    from controllers.runtime.credentials import CredentialsError
-    from controllers.runtime.errors import ApiError
-    from controllers.telemetry import logs
+    with importing():
+        from controllers.ipam_operator import app
+        from controllers.runtime.credentials import CredentialsError
+        from controllers.runtime.errors import ApiError
+        from controllers.telemetry import logs
 
     try:
         configuration = config_file.configured_by_flags(_given(context, flags), IPAMConfiguration)

@@ -112,11 +112,15 @@ main()
         host, port = server.getsockname()
         kubeconfig = write_kubeconfig(tmp_path / "config", f"http://{host}:{port}")
         command = [sys.executable, "-c", program, str(kubeconfig)]
-        asking = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-        with server.accept()[0] as connection:
-            assert connection.recv(4) == b"GET "
-            asking.send_signal(signal.SIGINT)
-            out, err = asking.communicate(timeout=60)
+        server.settimeout(60)
+        with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as asking:
+            try:
+                with server.accept()[0] as connection:
+                    assert connection.recv(4) == b"GET "
+                    asking.send_signal(signal.SIGINT)
+                    out, err = asking.communicate(timeout=60)
+            finally:
+                asking.kill()
     assert (asking.returncode, out, err) == (130, "", "")
 
 

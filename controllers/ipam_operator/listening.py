@@ -3,7 +3,7 @@
 import contextlib
 import errno
 import socket
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 _FLAG: Final = "--webhook-bind-address"
 
@@ -29,15 +29,30 @@ def try_out(address: str) -> None:
     host, port = place_of(address)
     try:
         found = socket.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        lacking: OSError | None = None
+        tried = 0
         for family, kind, protocol, _, where in dict.fromkeys(found):
-            with contextlib.closing(socket.socket(family, kind, protocol)) as made:
-                made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-                made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-                if family == socket.AF_INET6:
-                    made.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-                made.bind(where)
+            try:
+                made = socket.socket(family, kind, protocol)
+            except OSError as error:
+                # A kernel without IPv6: the server goes on without it, too.
+                lacking = error
+                continue
+            with contextlib.closing(made):
+                _bind(made, where)
+            tried += 1
+        if lacking is not None and not tried:
+            raise lacking
     except (OSError, UnicodeError) as error:
         raise told(address, error) from error
+
+
+def _bind(made: socket.socket, where: Any) -> None:  # noqa: ANN401 (each family's own)
+    made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+    if made.family == socket.AF_INET6:
+        made.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+    made.bind(where)
 
 
 def told(address: str, error: OSError | UnicodeError) -> OSError:

@@ -21,6 +21,8 @@ _ENCRYPTED: Final = (b"-----BEGIN ENCRYPTED PRIVATE KEY", b"Proc-Type: 4,ENCRYPT
 # OpenSSL's X509_V_ERR_…
 _OTHER_NAME: Final = {62, 64}
 _UNKNOWN_SIGNER: Final = {2, 7, 18, 19, 20, 21, 24, 30}
+# Not valid yet, or no more.
+_NOT_FOR_EVER: Final = {9, 10}
 # X509_V_FLAG_NO_CHECK_TIME, which Python has no name for.
 _ANY_TIME: Final = 0x200000
 # Messages go to and fro twice at most, in each version of TLS.
@@ -105,16 +107,32 @@ def check(files: Files, authorities: bytes, host: str) -> str:
     server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     serving(files, server)
     try:
-        _handshake(server, _client(authorities, any_time=True), host)
+        _believed(server, authorities, host, any_time=True)
+        _believed(server, authorities, host, any_time=False)
     except ssl.SSLCertVerificationError as error:
+        if error.verify_code in _NOT_FOR_EVER:
+            return f"{CERT}={files.cert}, {CA}={files.ca}: {error.verify_message}"
         raise OSError(_refused(files, host, error)) from error
     except ssl.SSLError as error:
         raise OSError(f"{CERT}={files.cert}: a TLS handshake with it fails: {error.reason or error}") from error
-    try:
-        _handshake(server, _client(authorities, any_time=False), host)
-    except ssl.SSLCertVerificationError as error:
-        return f"{CERT}={files.cert}, {CA}={files.ca}: {error.verify_message}"
     return ""
+
+
+def _believed(server: ssl.SSLContext, authorities: bytes, host: str, *, any_time: bool) -> None:
+    """Returns when one of the CAs will do. Raises ssl.SSLError when none does.
+
+    Of two with the same name, as while a CA is replaced, OpenSSL tries one, and Go both.
+    """
+    first: ssl.SSLCertVerificationError | None = None
+    for each in (authorities, *_CERTIFICATE.findall(authorities)):
+        try:
+            _handshake(server, _client(each, any_time=any_time), host)
+        except ssl.SSLCertVerificationError as error:
+            first = first or error
+        else:
+            return
+    if first is not None:
+        raise first
 
 
 def _refused(files: Files, host: str, error: ssl.SSLCertVerificationError) -> str:

@@ -48,11 +48,11 @@ class _Missing(ConfigException):
 # What the kubernetes package raises where a file is not what it takes it for.
 _UNUSABLE: Final = (
     ConfigException,
+    RuntimeError,
     yaml.YAMLError,
     AttributeError,
     LookupError,
     OSError,
-    RecursionError,
     TypeError,
     ValueError,
 )
@@ -120,7 +120,12 @@ class Credentials:
             nothing = "no kubeconfig is given, and this is no Pod: KUBERNETES_SERVICE_HOST is not set"
             what = plain(error) if "KUBERNETES_SERVICE_HOST" in os.environ else nothing
             return f"cannot use in-cluster configuration: {what}\n{_REMEDY}"
-        file, what = problem(self._kubeconfig, self._context) or (self._kubeconfig, plain(error))
+        try:
+            found = problem(self._kubeconfig, self._context)
+        except _UNUSABLE:
+            # Such as a folder that may not be looked into.
+            found = None
+        file, what = found or (self._kubeconfig, plain(error))
         told = f"cannot use kubeconfig {file}: {what}"
         return f"{told}\n{_REMEDY}" if isinstance(error, _Missing) else told
 

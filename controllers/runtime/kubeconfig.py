@@ -3,6 +3,7 @@
 import base64
 import binascii
 import os
+import re
 import ssl
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,6 +13,7 @@ from urllib.parse import urlsplit
 import yaml
 
 _LISTS: Final = ("clusters", "contexts", "users")
+_CERTIFICATES: Final = re.compile(rb"-----BEGIN CERTIFICATE-----.*?-----END CERTIFICATE-----", re.DOTALL)
 _CERTIFICATE: Final = "it must be in PEM, beginning with -----BEGIN CERTIFICATE-----"
 _KEY: Final = "it must be in PEM, with a line such as -----BEGIN PRIVATE KEY-----"
 
@@ -151,7 +153,9 @@ def _check_cluster(cluster: _Part) -> None:
     if found is not None:
         key, data = found
         try:
-            ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cadata=data.decode("ascii"))
+            # What stands between certificates is for people, in whatever letters.
+            found_in = b"\n".join(_CERTIFICATES.findall(data)).decode("ascii")
+            ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cadata=found_in)
         except (ssl.SSLError, ValueError) as error:
             raise _Wrong(f"{cluster.called} has a {key} that is no certificate: {_CERTIFICATE}") from error
 

@@ -1,5 +1,6 @@
 """The flags of `sliceplane ipam run`: what would only fail later, at the API server or at a socket, is refused."""
 
+import contextlib
 import re
 
 import pytest
@@ -47,6 +48,7 @@ def run(*flags: str) -> Result:
                 "https://[::g]:9443",
                 "https://[10.0.0.1]:9443",
                 "https://example.com/%zz",
+                "https://a..example.com",
             )
         ),
         *(
@@ -75,6 +77,7 @@ def test_wrong_flag_is_named_and_nothing_starts(started: list[IPAMConfiguration]
                 "https://example.com/",
                 "https://a-1.example.com:9443/a/b%20c",
                 "https://192.0.2.1:1",
+                "https://a_container:9443",
                 "https://[2001:db8::1]:65535/a",
             )
         ),
@@ -105,3 +108,10 @@ def test_page_of_metrics_can_be_switched_off(started: list[IPAMConfiguration]) -
 )
 def test_host_is_the_one_that_the_api_server_calls(told: dict[str, str], host: str) -> None:
     assert IPAMConfiguration.model_validate({"webhook_self_signed": True, **told}).webhook_host == host
+
+
+def test_no_label_of_a_host_is_longer_than_dns_has_it() -> None:
+    for number in (63, 64):
+        url = f"https://{'a' * number}.example.com"
+        with contextlib.nullcontext() if number == 63 else pytest.raises(ValueError, match="webhook_url"):
+            assert IPAMConfiguration(webhook_self_signed=True, webhook_url=url).webhook_url == url

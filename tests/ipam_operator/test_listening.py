@@ -71,6 +71,29 @@ def test_unknown_host(monkeypatch: pytest.MonkeyPatch, host: str) -> None:
         listening.try_out(f"{host}:9443")
 
 
+@pytest.mark.parametrize("lacking", [{socket.AF_INET6}, {socket.AF_INET, socket.AF_INET6}])
+def test_kernel_without_a_family(monkeypatch: pytest.MonkeyPatch, lacking: set[int]) -> None:
+    """The server goes on with the other one, and so do we."""
+    made, port = socket.socket, free_port()
+
+    def without(family: int = -1, *more: Any) -> socket.socket:
+        if family in lacking:
+            raise OSError(errno.EAFNOSUPPORT, "Address family not supported by protocol")
+        return made(family, *more)
+
+    def both(*_: Any, **__: Any) -> Any:
+        return [(each, socket.SOCK_STREAM, 6, "", (host, port)) for each, host in families]
+
+    families = ((socket.AF_INET6, "::"), (socket.AF_INET, "0.0.0.0"))
+    monkeypatch.setattr(socket, "getaddrinfo", both)
+    monkeypatch.setattr(socket, "socket", without)
+    if len(lacking) == 1:
+        listening.try_out(f":{port}")
+    else:
+        with pytest.raises(OSError, match=f"without IPv6, give 0.0.0.0:{port}"):
+            listening.try_out(f":{port}")
+
+
 @pytest.mark.parametrize(
     ("address", "number", "said"),
     [

@@ -8,8 +8,12 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from cryptography.x509.oid import ExtendedKeyUsageOID
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from controllers.ipam_operator import tls
 from controllers.ipam_operator.server import Certificates
 from e2e.cluster import certs
 from e2e.cluster.certs import Authority, Pair
@@ -109,6 +113,36 @@ def test_certificate_of_a_client_is_refused(authority: Authority) -> None:
     pair = authority.client("somebody")
     with pytest.raises(OSError, match=r"the API server will refuse them|is not for"):
         loaded(pair, authority.ca_file).called_by(HOST)
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_either_of_two_authorities_of_the_same_name_will_do(tmp_path: Path, order: int) -> None:
+    """As while a CA is replaced: where certificates do not say whose key signed them, OpenSSL tries one by its name."""
+    old, new = bare_authority(tmp_path / "old"), bare_authority(tmp_path / "new")
+    both = joined(tmp_path / "both", *[each.ca for each in (old, new)][::order])
+    for each in (old, new):
+        Certificates(str(each.cert), str(each.key), str(both)).called_by(HOST)
+
+
+def bare_authority(folder: Path) -> tls.Files:
+    """A CA, and a certificate of it, with no more in them than must be."""
+    folder.mkdir()
+    files = tls.Files(folder / "tls.crt", folder / "tls.key", folder / "ca.crt")
+    keys = [ec.generate_private_key(ec.SECP256R1()) for _ in range(2)]
+    ca = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "the same")])
+    leaf = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, HOST)])
+    for name, key, path in ((ca, keys[0], files.ca), (leaf, keys[1], files.cert)):
+        now = datetime.datetime.now(datetime.UTC)
+        made = x509.CertificateBuilder(ca, name, key.public_key(), x509.random_serial_number())
+        made = made.not_valid_before(now - datetime.timedelta(1)).not_valid_after(now + datetime.timedelta(1))
+        made = made.add_extension(x509.BasicConstraints(ca=name is ca, path_length=None), critical=True)
+        if name is leaf:
+            made = made.add_extension(x509.SubjectAlternativeName([x509.DNSName(HOST)]), critical=False)
+        path.write_bytes(made.sign(keys[0], hashes.SHA256()).public_bytes(serialization.Encoding.PEM))
+    plain = serialization.NoEncryption()
+    form = serialization.PrivateFormat.PKCS8
+    files.key.write_bytes(keys[1].private_bytes(serialization.Encoding.PEM, form, plain))
+    return files
 
 
 def test_certificate_itself_may_be_what_is_trusted(pair: Pair) -> None:

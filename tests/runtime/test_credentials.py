@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import datetime
+import errno
 import json
 import ssl
 import tempfile
@@ -181,6 +182,17 @@ async def test_certificate_and_key_of_two_pairs(tmp_path: Path, authority: Autho
     user = {"client-certificate": str(one.cert), "client-key": str(other.key)}
     with pytest.raises(CredentialsError, match=r"config: the client-certificate and the client-key do not belong"):
         await loaded(str(write_kubeconfig(tmp_path / "config", "https://127.0.0.1:1", user=user)))
+
+
+async def test_folder_that_may_not_be_looked_into(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not even for what is wrong in it."""
+
+    def forbidden(path: Path) -> bool:
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "exists", forbidden)
+    with pytest.raises(CredentialsError, match=f"^cannot use kubeconfig {tmp_path}/config: .*Permission denied"):
+        await Credentials(str(tmp_path / "config")).load()
 
 
 async def test_missing_kubeconfig_is_named_with_what_to_do(tmp_path: Path) -> None:
