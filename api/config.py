@@ -13,6 +13,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from pydantic_core import PydanticCustomError
 
 from api.controllers import chosen
+from api.names import LABEL
 
 _UNITS: Final = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
 _PART: Final = re.compile(r"(\d+(?:\.\d*)?|\.\d+)(ns|us|µs|ms|s|m|h)")
@@ -104,8 +105,6 @@ class Kind:
     """What the flag means without a value, if it may be without one."""
 
 
-_LABEL: Final = "[a-z0-9]([-a-z0-9]*[a-z0-9])?"
-
 Address = Annotated[
     str,
     AfterValidator(parse_address),
@@ -123,11 +122,11 @@ Duration = Annotated[
     Kind("a duration (500ms, 1m30s)", "DURATION", show=show_duration, plain=True),
 ]
 Namespace = Annotated[
-    str, Field(pattern=f"^{_LABEL}$", max_length=63), Kind("an RFC 1123 label, such as kube-system", "NAME")
+    str, Field(pattern=f"^{LABEL}$", max_length=63), Kind("an RFC 1123 label, such as kube-system", "NAME")
 ]
 ObjectName = Annotated[
     str,
-    Field(pattern=rf"^{_LABEL}(\.{_LABEL})*$", max_length=253),
+    Field(pattern=rf"^{LABEL}(\.{LABEL})*$", max_length=253),
     Kind("an RFC 1123 subdomain, such as sliceplane", "NAME"),
 ]
 URL = Annotated[

@@ -50,3 +50,6 @@ IPAM_CLAIMS_ANNOTATION: Final = "ipam.sliceplane.dev/claims"
 IPAM_MANAGED_BY: Final = "sliceplane-ipam"
 IPAM_LABELS: Final = {"app.kubernetes.io/managed-by": IPAM_MANAGED_BY}
 EVENT_COMPONENT_IPAM: Final = "sliceplane-ipam"
+
+# Of a Namespace or a Service: RFC 1123, but for the length, which is 63 at most.
+LABEL: Final = "[a-z0-9]([-a-z0-9]*[a-z0-9])?"

@@ -9,6 +9,7 @@ from typing import Any, Final, NamedTuple
 import msgspec
 from msgspec import Struct
 
+from api.names import LABEL
 from api.v1alpha1.common import API_VERSION, GROUP, Resource
 from api.v1alpha1.service_ip_pool import ServiceIPPool
 from api.v1alpha1.service_port_pool import ServicePortPool
@@ -51,8 +52,8 @@ _NAME: Final = "name"
 # A reservation that is not made yet is younger than all that are.
 _LATER: Final = "9999-12-31T23:59:59Z"
 
-_LABEL: Final = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?")
-_SUBDOMAIN: Final = re.compile(rf"{_LABEL.pattern}(\.{_LABEL.pattern})*")
+_LABEL: Final = re.compile(LABEL)
+_SUBDOMAIN: Final = re.compile(rf"{LABEL}(\.{LABEL})*")
 
 Object = Service | Namespace | ServiceCIDR | Resource
 

@@ -6,8 +6,9 @@ from typing import Any, Final
 
 import click
 
-# Of a Namespace, as the API server has it.
-_NAMESPACE: Final = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
+from api.names import LABEL
+
+_LONGEST: Final = 63
 
 
 class Whole(click.IntRange):
@@ -25,7 +26,7 @@ class Whole(click.IntRange):
 
 def namespace_name(context: click.Context, parameter: click.Parameter, value: str | None) -> str | None:
     """A callback: the name of a Namespace, or None where none is given."""
-    if value is not None and not _NAMESPACE.fullmatch(value):
+    if value is not None and not (len(value) <= _LONGEST and re.fullmatch(LABEL, value)):
         raise click.BadParameter(
             f"'{value}' is no name of a namespace: it takes lower-case letters, digits and hyphens, 63 at most"
         )

@@ -25,6 +25,7 @@ from controllers.runtime.credentials import Credentials
 from e2e.bench.contenders import REPLICAS, Contender
 from e2e.bench.load import NAMESPACE, Flips, Size, fill
 from e2e.bench.observer import Observer
+from e2e.bench.options import COUNT
 from e2e.cluster.build import kubernetes_version
 from e2e.cluster.local import ControlPlane
 from e2e.cluster.process import Process, end_on_sigterm
@@ -126,8 +127,8 @@ def _table(found: dict[str, Gaps], title: str) -> Table:
 
 
 @click.command()
-@click.option("--pods", type=click.IntRange(1), default=1_000, show_default=True)
-@click.option("--services", type=click.IntRange(1), default=50, show_default=True)
+@click.option("--pods", type=COUNT, default=1_000, show_default=True)
+@click.option("--services", type=COUNT, default=50, show_default=True)
 def main(pods: int, services: int) -> None:
     """KCM and Sliceplane with two replicas each: how long a change of leaders takes."""
     end_on_sigterm()

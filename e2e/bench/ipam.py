@@ -27,6 +27,7 @@ from controllers.runtime.api_client import ApiClient
 from controllers.runtime.clock import SystemClock
 from controllers.runtime.credentials import Credentials
 from controllers.runtime.errors import ApiError
+from e2e.bench.options import COUNT
 from e2e.cluster.build import kubernetes_version
 from e2e.cluster.ipam import Ipam, ip_pool, port_pool
 from e2e.cluster.local import ControlPlane
@@ -211,8 +212,8 @@ def _table(turns: list[Turn], title: str) -> Table:
 
 
 @click.command()
-@click.option("--services", type=click.IntRange(1), default=5_000, show_default=True)
-@click.option("--clients", type=click.IntRange(1), default=32, show_default=True)
+@click.option("--services", type=COUNT, default=5_000, show_default=True)
+@click.option("--clients", type=COUNT, default=32, show_default=True)
 def main(services: int, clients: int) -> None:
     """Create and delete Services against pools that are 95 % full, with and without Sliceplane."""
     end_on_sigterm()

@@ -30,6 +30,7 @@ from controllers.runtime.clock import SystemClock
 from controllers.runtime.credentials import Credentials
 from e2e.bench.load import NAMESPACE, Flips, Size, fill
 from e2e.bench.observer import Observer
+from e2e.bench.options import COUNT, POSITIVE
 from e2e.cluster.local import ControlPlane
 from e2e.cluster.process import Process, end_on_sigterm
 from e2e.cluster.product import rights, start_sliceplane
@@ -237,9 +238,9 @@ def _grants() -> Objects:
 
 
 @click.command()
-@click.option("--minutes", type=click.FloatRange(0, min_open=True), default=10.0, show_default=True)
-@click.option("--pods", type=click.IntRange(1), default=1_000, show_default=True)
-@click.option("--services", type=click.IntRange(1), default=50, show_default=True)
+@click.option("--minutes", type=POSITIVE, default=10.0, show_default=True)
+@click.option("--pods", type=COUNT, default=1_000, show_default=True)
+@click.option("--services", type=COUNT, default=50, show_default=True)
 def main(minutes: float, pods: int, services: int) -> None:
     """Kill the leader of two replicas again and again under churn: nothing lost, nothing stale."""
     end_on_sigterm()

@@ -28,6 +28,7 @@ from controllers.runtime.credentials import Credentials
 from e2e.bench.flame import Share, Stack, awake, draw, ours, packages, parse, shares
 from e2e.bench.load import Flips, Size, fill
 from e2e.bench.observer import Observer
+from e2e.bench.options import COUNT, POSITIVE
 from e2e.bench.probes import cpu_seconds, memory, peak_memory
 from e2e.cluster.local import ControlPlane
 from e2e.cluster.process import Process, end_on_sigterm, free_port
@@ -199,25 +200,13 @@ def _about(scenario: str, size: Size, recorded: Recorded, samples: int) -> str:
 
 @click.command()
 @click.argument("scenario", type=click.Choice(_SCENARIOS))
-@click.option("--pods", type=click.IntRange(1), default=10_000, show_default=True)
-@click.option("--services", type=click.IntRange(1), default=500, show_default=True)
-@click.option(
-    "--rate",
-    type=click.FloatRange(0, min_open=True),
-    default=100.0,
-    show_default=True,
-    help="churn: readiness changes a second.",
-)
-@click.option(
-    "--seconds",
-    type=click.FloatRange(0, min_open=True),
-    default=20.0,
-    show_default=True,
-    help="churn, idle: for how long.",
-)
-@click.option("--hertz", type=click.IntRange(1), default=250, show_default=True, help="Samples a second.")
+@click.option("--pods", type=COUNT, default=10_000, show_default=True)
+@click.option("--services", type=COUNT, default=500, show_default=True)
+@click.option("--rate", type=POSITIVE, default=100.0, show_default=True, help="churn: readiness changes a second.")
+@click.option("--seconds", type=POSITIVE, default=20.0, show_default=True, help="churn, idle: for how long.")
+@click.option("--hertz", type=COUNT, default=250, show_default=True, help="Samples a second.")
 @click.option("--native", is_flag=True, help="Frames of C extensions too, where they have symbols.")
-@click.option("--top", type=click.IntRange(1), default=_SHOWN, show_default=True, help="Functions in each table.")
+@click.option("--top", type=COUNT, default=_SHOWN, show_default=True, help="Functions in each table.")
 def main(
     scenario: str, pods: int, services: int, rate: float, seconds: float, hertz: int, native: bool, top: int
 ) -> None:

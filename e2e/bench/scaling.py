@@ -23,6 +23,7 @@ from rich.console import Console
 from rich.table import Table
 
 from e2e.bench.bare import Measured
+from e2e.bench.options import COUNT
 
 mpl.use("Agg")
 
@@ -163,17 +164,13 @@ def _sizes(_context: click.Context, _parameter: click.Parameter, text: str) -> l
 @click.option("--sizes", default=_SIZES, show_default=True, callback=_sizes, help="Numbers of Pods.")
 @click.option(
     "--services",
-    type=click.IntRange(1),
+    type=COUNT,
     default=50,
     show_default=True,
     help="Services where their number is the same in all sizes.",
 )
-@click.option(
-    "--changes", type=click.IntRange(1), default=2000, show_default=True, help="Changes of one Pod in each size."
-)
-@click.option(
-    "--rounds", type=click.IntRange(1), default=3, show_default=True, help="Processes for each size; the median counts."
-)
+@click.option("--changes", type=COUNT, default=2000, show_default=True, help="Changes of one Pod in each size.")
+@click.option("--rounds", type=COUNT, default=3, show_default=True, help="Processes for each size; the median counts.")
 @click.option("--out", default=_OUT, type=click.Path(path_type=Path), help="Folder of the picture and the JSON.")
 def main(sizes: list[int], services: int, changes: int, rounds: int, out: Path) -> None:
     """Load, memory, and one change, by the number of Pods."""

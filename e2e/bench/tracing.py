@@ -22,6 +22,7 @@ from rich.table import Table
 from e2e.bench.contenders import Contender
 from e2e.bench.figures import Outcome, Results
 from e2e.bench.load import Size
+from e2e.bench.options import COUNT, POSITIVE
 from e2e.bench.scenarios.churn import Churn
 from e2e.bench.suite import play
 from e2e.cluster.local import ControlPlane
@@ -87,28 +88,12 @@ def _table(results: Results, title: str) -> Table:
 
 
 @click.command()
-@click.option("--pods", type=click.IntRange(1), default=2_000, show_default=True)
-@click.option("--services", type=click.IntRange(1), default=100, show_default=True)
+@click.option("--pods", type=COUNT, default=2_000, show_default=True)
+@click.option("--services", type=COUNT, default=100, show_default=True)
+@click.option("--rate", type=POSITIVE, default=50.0, show_default=True, help="Readiness changes a second.")
+@click.option("--seconds", type=POSITIVE, default=30.0, show_default=True, help="How long they go on, in each turn.")
 @click.option(
-    "--rate",
-    type=click.FloatRange(0, min_open=True),
-    default=50.0,
-    show_default=True,
-    help="Readiness changes a second.",
-)
-@click.option(
-    "--seconds",
-    type=click.FloatRange(0, min_open=True),
-    default=30.0,
-    show_default=True,
-    help="How long they go on, in each turn.",
-)
-@click.option(
-    "--rounds",
-    type=click.IntRange(1),
-    default=4,
-    show_default=True,
-    help="In each, every kind of receiver has its turn.",
+    "--rounds", type=COUNT, default=4, show_default=True, help="In each, every kind of receiver has its turn."
 )
 def main(pods: int, services: int, rate: float, seconds: float, rounds: int) -> None:
     """CPU for each change, and latency, without traces and with them."""

@@ -23,7 +23,7 @@ _ANSWER_TIMEOUT: Final = 30.0
 # Where kubeadm puts what the kubelet of the control plane's node runs by itself.
 _KCM_MANIFEST: Final = "/etc/kubernetes/manifests/kube-controller-manager.yaml"
 # Not `sed -i`: it puts a file beside the manifest, and the kubelet reads every file there.
-_EDIT: Final = 'sed -e "$1" "$2" > /tmp/manifest.yaml && cp /tmp/manifest.yaml "$2"'
+_EDIT: Final = 'new=$(mktemp) && sed -e "$1" "$2" > "$new" && cp "$new" "$2"'
 _KUBEADMS: Final = "*,bootstrap-signer-controller,token-cleaner-controller"
 _WITHOUT_OURS: Final = ",".join([_KUBEADMS, *(f"-{name}" for name in CONTROLLERS)])
 

@@ -26,17 +26,6 @@ APPLY = (
 
 
 @pytest.fixture
-def clock() -> FakeClock:
-    return FakeClock()
-
-
-@pytest.fixture
-async def server() -> AsyncIterator[ApiServer]:
-    async with ApiServer().serving() as made:
-        yield made
-
-
-@pytest.fixture
 async def client(server: ApiServer, clock: FakeClock, tmp_path: Path) -> AsyncIterator[WatchingClient]:
     credentials = Credentials(str(write_kubeconfig(tmp_path / "kubeconfig", server.url)))
     made = WatchingClient(credentials, clock, user_agent="test")

@@ -1,4 +1,4 @@
-"""A fake clock, a scripted API server, and a client of it."""
+"""A client of the scripted API server."""
 
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -8,17 +8,6 @@ import pytest
 from controllers.runtime.api_client import ApiClient
 from tests.runtime.api_server import ApiServer, client_of
 from tests.runtime.clocks import FakeClock
-
-
-@pytest.fixture
-def clock() -> FakeClock:
-    return FakeClock()
-
-
-@pytest.fixture
-async def server() -> AsyncIterator[ApiServer]:
-    async with ApiServer().serving() as made:
-        yield made
 
 
 @pytest.fixture

@@ -16,6 +16,7 @@ from rich.console import Console
 from rich.table import Table
 
 from e2e.bench.load import NODES, Size, fill
+from e2e.bench.options import COUNT, POSITIVE
 from e2e.bench.synthetic.measured import Compared, MeasureError, Started, Step, Trial, compared, opened
 from e2e.bench.synthetic.plane import SyntheticPlane
 from e2e.bench.synthetic.population import Scale
@@ -175,36 +176,19 @@ def _megabytes(values: tuple[int, ...]) -> str:
 
 @click.command()
 @click.option("--compare/--no-compare", "with_compare", default=True, help="First show that it measures the same.")
-@click.option("--rounds", type=click.IntRange(1), default=3, show_default=True, help="Of the comparison.")
+@click.option("--rounds", type=COUNT, default=3, show_default=True, help="Of the comparison.")
 @click.option("--large/--no-large", "with_large", default=True, help="Then the large cluster.")
-@click.option("--pods", type=click.IntRange(1), default=1_000_000, show_default=True)
-@click.option("--services", type=click.IntRange(1), default=50_000, show_default=True)
-@click.option("--nodes", type=click.IntRange(1), default=130_000, show_default=True)
-@click.option("--namespaces", type=click.IntRange(1), default=1000, show_default=True)
+@click.option("--pods", type=COUNT, default=1_000_000, show_default=True)
+@click.option("--services", type=COUNT, default=50_000, show_default=True)
+@click.option("--nodes", type=COUNT, default=130_000, show_default=True)
+@click.option("--namespaces", type=COUNT, default=1000, show_default=True)
 @click.option("--families", type=click.Choice(["dual", "single"]), default="single", show_default=True)
 @click.option("--controllers", default="", help="As for sliceplane; default those that it replaces.")
 @click.option(
-    "--shards",
-    type=click.IntRange(1),
-    default=1,
-    show_default=True,
-    help="Processes, each with the Namespaces that hash to it.",
+    "--shards", type=COUNT, default=1, show_default=True, help="Processes, each with the Namespaces that hash to it."
 )
-@click.option(
-    "--rate",
-    "rates",
-    type=click.FloatRange(0, min_open=True),
-    multiple=True,
-    default=(250.0, 500.0, 1000.0),
-    show_default=True,
-)
-@click.option(
-    "--seconds",
-    type=click.FloatRange(0, min_open=True),
-    default=60.0,
-    show_default=True,
-    help="How long each rate goes on.",
-)
+@click.option("--rate", "rates", type=POSITIVE, multiple=True, default=(250.0, 500.0, 1000.0), show_default=True)
+@click.option("--seconds", type=POSITIVE, default=60.0, show_default=True, help="How long each rate goes on.")
 def main(
     with_compare: bool,
     rounds: int,
