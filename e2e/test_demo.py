@@ -35,10 +35,10 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Process]:
     process.kill()
 
 
-def eventually(true: Callable[[], object], seconds: float = 120.0) -> None:
+def eventually(true: Callable[[], object], seconds: float = 120.0, why: Callable[[], str] = lambda: "") -> None:
     until = time.monotonic() + seconds
     while not true():
-        assert time.monotonic() < until, "it did not become true in time"
+        assert time.monotonic() < until, f"it did not become true in time\n{why()}"
         time.sleep(0.05)
 
 
@@ -65,7 +65,8 @@ def test_leaves_nothing_after_ctrl_c(demo: Process, step: str) -> None:
     assert demo.poll() is None, demo.tail()
     eventually(lambda: left_of(demo))
     os.killpg(demo.pid, signal.SIGINT)
-    assert demo.wait(20) == 130, demo.tail()
+    eventually(lambda: demo.poll() is not None, why=demo.tail)
+    assert demo.wait() == 130, demo.tail()
     assert "Traceback" not in demo.log.read_text()
     assert left_of(demo) == []
 

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from pathlib import Path
 from typing import NoReturn, TypeVar
@@ -130,6 +130,42 @@ def end_on_sigterm() -> None:
         sys.exit(128 + signal.SIGTERM)
 
     signal.signal(signal.SIGTERM, terminated)
+
+
+@contextlib.contextmanager
+def interruptible(again: float = 1.0) -> Iterator[None]:
+    """Has Ctrl-C and SIGTERM leave the block, with KeyboardInterrupt and SystemExit, even where Python loses those.
+
+    They are raised wherever the main thread happens to be. A finaliser there swallows them, and urllib3's answers each
+    have one: of 200 Ctrl-C among requests one came to nothing. So they are raised again every `again` seconds until the
+    block has been left, and nothing is printed of those that were lost. For the main thread. A signal that is ignored
+    (Ctrl-C, in a shell's background) stays ignored.
+    """
+    asked = signal.SIGINT
+
+    def leave(number: int, frame: object) -> NoReturn:
+        nonlocal asked
+        if number != signal.SIGALRM:
+            asked = signal.Signals(number)
+        signal.setitimer(signal.ITIMER_REAL, again)
+        if asked == signal.SIGINT:
+            raise KeyboardInterrupt
+        sys.exit(128 + asked)
+
+    def lost(what: "sys.UnraisableHookArgs") -> None:
+        if not issubclass(what.exc_type, KeyboardInterrupt | SystemExit):
+            tell(what)
+
+    heard = [each for each in (signal.SIGINT, signal.SIGTERM) if signal.getsignal(each) is not signal.SIG_IGN]
+    before = {each: signal.signal(each, leave) for each in (*heard, signal.SIGALRM)}
+    tell, sys.unraisablehook = sys.unraisablehook, lost
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        for each, handler in before.items():
+            signal.signal(each, handler)
+        sys.unraisablehook = tell
 
 
 @atexit.register

@@ -17,7 +17,7 @@ from e2e.cluster.build import PEERS, binaries, kubernetes_version
 from e2e.cluster.kubelets import Kubelets
 from e2e.cluster.local import ControlPlane, StartError
 from e2e.cluster.nodes import ZONES, in_zones
-from e2e.cluster.process import Process, end_on_sigterm
+from e2e.cluster.process import Process, end_on_sigterm, interruptible
 from e2e.cluster.product import start_sliceplane
 from e2e.cluster.rest import Api
 from e2e.cluster.toolchain import BuildError
@@ -162,7 +162,7 @@ def main() -> int:
     end_on_sigterm()
     screen = Screen()
     try:
-        with ExitStack() as stack:
+        with ExitStack() as stack, interruptible():
             demo = Demo(stack, screen)
             good = demo.run()
             if os.environ.get("DEMO_STAY"):
