@@ -209,7 +209,8 @@ def test_exhausted_names_pool_size_and_holders() -> None:
         'ServiceIPPool "team-a" has no free IPv4 address: of its 7, most are held by namespace b 2, d 2, a 1'
     )
     assert exhausted(port_pool("p", 30040, 30049), PORT, world()).message == (
-        'ServicePortPool "p" has no free node port: of its 10, most are held by namespace nobody'
+        'ServicePortPool "p" has no free node port: of its 10, most are held by namespace nobody; '
+        "10 are reserved, cooling down or just being given away"
     )
 
 
