@@ -13,7 +13,7 @@ from e2e.cluster.rest import Api, Object
 server = pytest.mark.server
 
 
-def eventually(true: Callable[[], object], seconds: float = 30.0) -> None:
+def eventually(true: Callable[[], object], seconds: float = 120.0) -> None:
     until = time.monotonic() + seconds
     while not true():
         assert time.monotonic() < until, "it did not become true in time"

@@ -71,7 +71,7 @@ class Ipam:
 
     def stop(self) -> list[int]:
         """Asks every replica to end; their exit codes."""
-        codes = [process.stop() for process in self.replicas]
+        codes = [process.stop(_TIMEOUT) for process in self.replicas]
         self.replicas.clear()
         return codes
 

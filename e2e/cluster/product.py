@@ -18,7 +18,7 @@ from e2e.cluster.rest import Object, Objects
 USER = "system:serviceaccount:kube-system:sliceplane"
 
 ROOT = Path(__file__).parents[2]
-_READY_TIMEOUT = 30.0
+_READY_TIMEOUT = 60.0
 _POLL = 0.05
 
 

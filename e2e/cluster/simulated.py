@@ -36,8 +36,9 @@ _LEASE_FLAGS: Final = (
     "--leader-elect-retry-period=1s",
 )
 _START_DELAY: Final = 0.2
-# Long enough for an endpoint to be seen terminating; Pods with a shorter grace period take that.
-_TERMINATION: Final = 1.5
+# Long enough for an endpoint to be seen terminating by a machine that stands still for some seconds; Pods with a
+# shorter grace period take that.
+_TERMINATION: Final = 6.0
 
 
 class SimulatedCluster:

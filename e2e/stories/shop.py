@@ -9,7 +9,7 @@ from e2e.stories.watching import READY
 FAMILIES = ("IPv4", "IPv6")
 PORT = 8080
 # How long a Pod may take to end. A real one takes all of it: `sleep` as process 1 does not hear SIGTERM.
-GRACE = 3
+GRACE = 6
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,10 +82,11 @@ class Shop:
     def families(self, name: str = "web") -> tuple[str, ...]:
         return tuple(self.api.read("Service", name, self.namespace)["spec"]["ipFamilies"])
 
-    def addresses(self, name: str = "web") -> list[str]:
-        """The ready addresses that the Endpoints hold. Raises ApiError when there are none."""
+    def addresses(self, name: str = "web", *, ready: bool = True) -> list[str]:
+        """The addresses that the Endpoints hold, ready or not. Raises ApiError when there are none."""
         subsets = self.api.read("Endpoints", name, self.namespace).get("subsets") or []
-        return sorted(each["ip"] for subset in subsets for each in subset.get("addresses") or [])
+        key = "addresses" if ready else "notReadyAddresses"
+        return sorted(each["ip"] for subset in subsets for each in subset.get(key) or [])
 
     def versions(self) -> dict[str, str]:
         """The resourceVersions of all slices and Endpoints: a write changes its object's."""

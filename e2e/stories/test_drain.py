@@ -66,6 +66,7 @@ def test_drained_node(sliceplane: Cluster, shop: Shop, log: SliceLog) -> None:
             assert node not in [each["spec"]["nodeName"] for each in shop.pods()]
 
         eventually(drained)
+    log.catch_up()
     events = log.since(start)
     assert min(event.ready for event in events) >= LEAST
     for family in shop.families():

@@ -32,4 +32,5 @@ def test_second_family_comes_and_goes(sliceplane: Cluster, shop: Shop, log: Slic
         # What the second family does is nothing to the first.
         kept = {each["metadata"]["name"]: each["metadata"]["resourceVersion"] for each in shop.slices(family=first[0])}
         assert kept == versions
+    log.catch_up()
     assert log.rewritten == []

@@ -68,6 +68,8 @@ def test_leader_is_killed(sliceplane: Cluster, shop: Shop, log: SliceLog) -> Non
         shop.scale(AT_LAST, name)
     for name in NAMES:
         eventually(lambda name=name: shop.assert_published(AT_LAST, name))  # type: ignore[misc]
+    log.catch_up()
+    for name in NAMES:
         assert len(shop.slices(name)) == len(shop.families(name))
         assert [event.repeated for event in log.since(start, name) if event.repeated] == []
     assert log.rewritten == []

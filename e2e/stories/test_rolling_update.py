@@ -31,6 +31,7 @@ def test_rolling_update(sliceplane: Cluster, shop: Shop, log: SliceLog) -> None:
         assert not old & set(shop.ready_pods())
 
     eventually(replaced)
+    log.catch_up()
     events = log.since(start)
     assert {event.family for event in events} == set(shop.families())
     assert min(event.ready for event in events) >= REPLICAS - UNAVAILABLE

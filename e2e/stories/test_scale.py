@@ -42,4 +42,5 @@ def test_from_nothing_to_many_and_back(sliceplane: Cluster, shop: Shop, log: Sli
         eventually(lambda: assert_full(shop), timeout=120)
         shop.scale(0)
         eventually(lambda: assert_placeholders(shop), timeout=120)
+    log.catch_up()
     assert log.rewritten == []

@@ -41,6 +41,7 @@ def assert_filled(shop: Shop, replicas: int) -> None:
             assert len(found["endpoints"]) == replicas + 1
             assert sum(each["conditions"]["ready"] for each in found["endpoints"]) == ready
         assert len(shop.addresses(name)) == ready
+        assert len(shop.addresses(name, ready=False)) == replicas + 1 - ready
     assert len(shop.slices("nothing")) == len(shop.families("nothing"))
     assert shop.addresses("nothing") == []
     assert_mirrored(shop, "manual")

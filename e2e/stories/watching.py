@@ -1,6 +1,7 @@
 """Every state that the slices of a namespace were in, as whoever watches them has seen it."""
 
 import threading
+import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
@@ -9,6 +10,7 @@ from typing import Self
 
 from e2e.cluster.mirror import DELETED, MODIFIED, Mirror
 from e2e.cluster.rest import Api, Object
+from tests.shell.waiting import eventually
 
 Conditions = dict[str, bool]
 
@@ -46,6 +48,7 @@ class SliceLog:
         self._slices: dict[str, Object] = {}
         self._events: list[Event] = []
         self._rewritten: list[str] = []
+        self._api, self._namespace = api, namespace
         self._mirror = Mirror(api, "EndpointSlice", self._heard, namespace)
 
     def __enter__(self) -> Self:
@@ -57,6 +60,20 @@ class SliceLog:
 
     def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, at: TracebackType | None) -> None:
         self._mirror.__exit__(kind, value, at)
+
+    def catch_up(self) -> None:
+        """Returns when all that has been written before was heard, too: a slice of its own comes after it."""
+        name = f"marker-{uuid.uuid4().hex[:10]}"
+        kind = {"apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", "addressType": "IPv4", "endpoints": []}
+        uid = self._api.create({**kind, "metadata": {"name": name, "namespace": self._namespace}})["metadata"]["uid"]
+        try:
+            eventually(lambda: self._has(uid))
+        finally:
+            self._api.delete("EndpointSlice", name, self._namespace)
+
+    def _has(self, uid: str) -> None:
+        with self._lock:
+            assert uid in self._slices, "the watch is late"
 
     def mark(self) -> int:
         """A point in time, for `since`."""
@@ -82,7 +99,9 @@ class SliceLog:
             before = self._slices.pop(metadata["uid"], None)
             if change != DELETED:
                 self._slices[metadata["uid"]] = each
-            if change == MODIFIED and before is not None and _content(before) == _content(each):
+            # What is listed anew is told again, although nobody has written it.
+            written = before is not None and before["metadata"]["resourceVersion"] != metadata["resourceVersion"]
+            if change == MODIFIED and before is not None and written and _content(before) == _content(each):
                 self._rewritten.append(metadata["name"])
             endpoints = tuple(self._endpoints(service, family))
             self._events.append(Event(change, service, family, each, endpoints))

@@ -5,8 +5,9 @@ from typing import Any
 
 from e2e.cluster.fixtures import unavailable
 from e2e.cluster.kustomize import kustomize
-from e2e.cluster.rest import Object
+from e2e.cluster.rest import Api, ApiError, Object, path_of
 from e2e.cluster.toolchain import BuildError
+from tests.shell.waiting import eventually
 
 ROOT = Path(__file__).parents[2]
 NAMESPACE = "kube-system"
@@ -59,3 +60,25 @@ class Overlay:
         for inside, outside in self.write_configuration(folder).items():
             arguments = [each.replace(inside, outside) for each in arguments]
         return arguments
+
+
+def restrict(api: Api, namespace: str) -> None:
+    """Has the API server admit only Pods of the standard "restricted"; returns when it does: it learns of it later."""
+    enforced = {"pod-security.kubernetes.io/enforce": "restricted"}
+    api.patch("Namespace", namespace, {"metadata": {"labels": enforced}})
+    bare = {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": "bare", "namespace": namespace},
+        "spec": {"containers": [{"name": "main", "image": "none"}]},
+    }
+
+    def refused() -> None:
+        answer = "taken"
+        try:
+            api.request("POST", path_of("Pod", namespace=namespace), bare, params={"dryRun": "All"})
+        except ApiError as error:
+            answer = str(error)
+        assert "violates PodSecurity" in answer, answer
+
+    eventually(refused)

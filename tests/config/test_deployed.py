@@ -47,4 +47,4 @@ def _assert_replicas_are_ready(api: Api) -> None:
 def _assert_is_published(api: Api, process: Process) -> None:
     service = "kubernetes.io/service-name=sliceplane-metrics"
     slices = api.list("EndpointSlice", NAMESPACE, labelSelector=service)
-    assert [len(each["endpoints"]) for each in slices] == [2], process.tail()
+    assert [len(each["endpoints"] or ()) for each in slices] == [2], process.tail()

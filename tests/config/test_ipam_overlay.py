@@ -20,7 +20,7 @@ from e2e.cluster.ipam import USER, rights
 from e2e.cluster.kustomize import apply_strictly
 from e2e.cluster.local import ControlPlane
 from e2e.cluster.rest import ApiError, Object, path_of
-from tests.config.overlay import NAMESPACE, ROOT, Overlay
+from tests.config.overlay import NAMESPACE, ROOT, Overlay, restrict
 
 NAME = "sliceplane-ipam"
 HOST = f"{NAME}.{NAMESPACE}.svc"
@@ -75,7 +75,7 @@ def test_pod_is_admitted_where_pod_security_is_restricted(
 ) -> None:
     spoil(ipam)
     api = control_plane.client()
-    api.patch("Namespace", namespace, {"metadata": {"labels": {"pod-security.kubernetes.io/enforce": "restricted"}}})
+    restrict(api, namespace)
     # The namespace's ServiceAccount: admission looks for it.
     api.apply([{"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": NAME, "namespace": namespace}}])
     params = {"dryRun": "All", "fieldValidation": "Strict"}

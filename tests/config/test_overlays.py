@@ -18,7 +18,7 @@ from e2e.cluster.kustomize import apply_strictly
 from e2e.cluster.local import ControlPlane
 from e2e.cluster.product import USER
 from e2e.cluster.rest import ApiError, path_of
-from tests.config.overlay import NAMESPACE, Overlay
+from tests.config.overlay import NAMESPACE, Overlay, restrict
 from tests.shell.waiting import eventually
 
 pytestmark = pytest.mark.server
@@ -35,8 +35,7 @@ def test_a_typo_is_refused(control_plane: ControlPlane, default: Overlay) -> Non
 
 
 def _admitted(plane: ControlPlane, namespace: str, overlay: Overlay) -> None:
-    enforced = {"pod-security.kubernetes.io/enforce": "restricted"}
-    plane.client().patch("Namespace", namespace, {"metadata": {"labels": enforced}})
+    restrict(plane.client(), namespace)
     params = {"dryRun": "All", "fieldValidation": "Strict"}
     plane.client().request("POST", path_of("Pod", namespace=namespace), overlay.pod(namespace), params=params)
 

@@ -59,16 +59,30 @@ LOOKUPS = (
 
 
 @contextmanager
+def collected() -> Iterator[None]:
+    """Has no garbage collected inside: when that happens depends on all that came before, and finalisers are calls."""
+    gc.collect()
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
+
+
+@contextmanager
 def counted() -> Iterator[Work]:
     """Counts what is called inside; not the frame itself that is inside."""
     work, profile, trace = Work(), sys.getprofile(), sys.gettrace()
-    sys.setprofile(work.profile)
-    sys.settrace(work.trace)
-    try:
-        yield work
-    finally:
-        sys.settrace(trace)
-        sys.setprofile(profile)
+    with collected():
+        sys.setprofile(work.profile)
+        sys.settrace(work.trace)
+        try:
+            yield work
+        finally:
+            sys.settrace(trace)
+            sys.setprofile(profile)
 
 
 class Allocated:
@@ -83,16 +97,16 @@ class Allocated:
 def allocated() -> Iterator[Allocated]:
     """Follows what is allocated inside."""
     found = Allocated()
-    gc.collect()
-    tracemalloc.start()
-    try:
-        before = tracemalloc.get_traced_memory()[0]
-        yield found
-        peak = tracemalloc.get_traced_memory()[1]
-        # What goes in circles has been let go as well.
-        gc.collect()
-        now = tracemalloc.get_traced_memory()[0]
-        found.peak, found.kept = peak - before, now - before
-        found.blocks = len(tracemalloc.take_snapshot().traces)
-    finally:
-        tracemalloc.stop()
+    with collected():
+        tracemalloc.start()
+        try:
+            before = tracemalloc.get_traced_memory()[0]
+            yield found
+            peak = tracemalloc.get_traced_memory()[1]
+            # What goes in circles has been let go as well.
+            gc.collect()
+            now = tracemalloc.get_traced_memory()[0]
+            found.peak, found.kept = peak - before, now - before
+            found.blocks = len(tracemalloc.take_snapshot().traces)
+        finally:
+            tracemalloc.stop()

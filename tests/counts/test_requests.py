@@ -48,7 +48,7 @@ class Running:
 
     async def settled(self) -> list[str]:
         """The verbs of what was asked since the last time, once nothing is left to do."""
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while not self._controller.queue.idle:  # noqa: ASYNC110 (a queue tells nobody that it is idle)
                 await asyncio.sleep(0.001)
         verbs = self.server.verbs

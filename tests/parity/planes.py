@@ -123,7 +123,9 @@ class Plane:
         about = self._read(kind, world.namespace)
         uid = about["metadata"]["uid"] if about else ""
         found = self._api.list("Event", world.namespace)
-        return {each["reason"] for each in found if each["type"] == "Warning" and each["involvedObject"]["uid"] == uid}
+        # What is told of Endpoints that could not be made yet has no uid.
+        told = [each for each in found if each["type"] == "Warning" and each["involvedObject"].get("uid") == uid]
+        return {each["reason"] for each in told}
 
     def said(self) -> int:
         """How much KCM has said so far, for `defective`."""

@@ -15,6 +15,8 @@ pytestmark = pytest.mark.server
 
 Object = dict[str, Any]
 SEQUENCES = 600
+# Which hints upstream moves depends on Go's maps: of one turn the sums differ by 9 ± 3.3, of so many by 45 ± 7.4.
+TURNS = 5
 
 
 @pytest.fixture(scope="module")
@@ -41,8 +43,8 @@ def moved(before: list[Object], after: list[Object]) -> int:
 
 def test_hints_move_no_more_than_upstreams(oracle: Oracle) -> None:
     ours = theirs = 0
-    for seed in range(SEQUENCES):
-        made = core.sequence(Random(f"steady-{seed}"), topology=True)
+    sequences = [core.sequence(Random(f"steady-{seed}"), topology=True) for seed in range(SEQUENCES)]
+    for made in sequences * TURNS:
         answers = oracle.run({"maxEndpointsPerSlice": made.limit}, made.steps)
         memory: dict[str, Memory] = {}
         before: list[Object] = made.steps[0].get("slices") or []

@@ -204,8 +204,8 @@ def _watched(plane: ControlPlane, pools: Objects, *flags: str) -> Iterator[Ipam 
     assert metric(ipam.replicas, name, decision="filled") > 0
     assert metric(ipam.replicas, name, decision="denied") == 0
     assert metric(ipam.replicas, name, reason="InternalError") == 0
-    # A machine that is busy may keep an answer back for 2 s, now and then.
-    assert passed_by(plane.client()) <= asked / 100
+    # A machine that is busy may keep an answer back for 2 s, now and then; with few cases chosen few are asked.
+    assert passed_by(plane.client()) <= max(2, asked / 100)
     assert ipam.stop() == [0]
 
 

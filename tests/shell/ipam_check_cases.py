@@ -8,20 +8,21 @@ BOTH = [
     {"name": "a", "port": 53, "protocol": "TCP", "nodePort": 30086},
     {"name": "b", "port": 53, "protocol": "UDP", "nodePort": 30086},
 ]
+# Addresses and node ports are of the static bands: the API server picks none of them for others (IP-14, IP-38).
 # No pool is concerned: what the API server itself refuses of a Service, and what it takes.
 ALONE: list[Object] = [
     {},
-    {"clusterIP": "10.96.3.1"},
-    {"clusterIP": "10.96.3.1", "clusterIPs": ["10.96.3.1"]},
-    {"clusterIPs": ["10.96.3.1"]},
-    {"clusterIP": "10.96.3.1", "clusterIPs": ["10.96.3.2"]},
-    {"clusterIP": "10.96.3.1", "clusterIPs": ["10.96.3.1", "fd00:10:96::31"]},
-    {"clusterIP": "10.96.3.1", "clusterIPs": ["10.96.3.1", "fd00:10:96::31"], "ipFamilyPolicy": "PreferDualStack"},
+    {"clusterIP": "10.96.0.91"},
+    {"clusterIP": "10.96.0.91", "clusterIPs": ["10.96.0.91"]},
+    {"clusterIPs": ["10.96.0.91"]},
+    {"clusterIP": "10.96.0.91", "clusterIPs": ["10.96.0.92"]},
+    {"clusterIP": "10.96.0.91", "clusterIPs": ["10.96.0.91", "fd00:10:96::31"]},
+    {"clusterIP": "10.96.0.91", "clusterIPs": ["10.96.0.91", "fd00:10:96::31"], "ipFamilyPolicy": "PreferDualStack"},
     {"clusterIP": "10.97.3.1"},
-    {"clusterIP": "10.96.3.999"},
+    {"clusterIP": "10.96.0.999"},
     {"clusterIP": "fd00:10:96::31"},
     {"clusterIP": "fd00:10:96::31", "ipFamilies": ["IPv4"]},
-    {"clusterIP": "10.96.2.1"},
+    {"clusterIP": "10.96.0.90"},
     {"clusterIP": "None"},
     {"ports": WITH_PORT},
     {"type": "NodePort", "ports": WITH_PORT},
@@ -34,7 +35,7 @@ ALONE: list[Object] = [
     {"type": "LoadBalancer", "healthCheckNodePort": 30087, "externalTrafficPolicy": "Local"},
     {"type": "LoadBalancer", "healthCheckNodePort": 30084, "externalTrafficPolicy": "Local"},
     {"type": "ExternalName", "externalName": "example.com"},
-    {"type": "ExternalName", "externalName": "example.com", "clusterIP": "10.96.3.1"},
+    {"type": "ExternalName", "externalName": "example.com", "clusterIP": "10.96.0.91"},
     {"ipFamilyPolicy": "SingleStack", "ipFamilies": ["IPv4", "IPv6"]},
     {"ipFamilyPolicy": "RequireDualStack", "ipFamilies": ["IPv6"]},
     {"ports": [{"port": 0}]},
@@ -45,7 +46,7 @@ WITHOUT_PORT = [{"name": "a", "port": 80}]
 BEFORE: Object = {
     "selector": {"app": "a"},
     "type": "NodePort",
-    "clusterIP": "10.96.3.2",
+    "clusterIP": "10.96.0.92",
     "ports": [{"name": "a", "port": 80, "nodePort": 30088}],
 }
 # By PUT on that, as manifests have it: what they do not name stays.
@@ -55,7 +56,7 @@ CHANGES: list[Object] = [
     {"type": "ClusterIP", "ports": WITHOUT_PORT},
     {"type": "ClusterIP", "ports": BEFORE["ports"]},
     {"type": "ClusterIP", "ports": [{"name": "a", "port": 80, "nodePort": 30089}]},
-    {"clusterIP": "10.96.3.3", "ports": WITHOUT_PORT},
+    {"clusterIP": "10.96.0.93", "ports": WITHOUT_PORT},
     {"clusterIP": "None", "ports": WITHOUT_PORT},
     {"type": "NodePort", "ports": [{"name": "a", "port": 80, "nodePort": 30084}]},
     {"type": "NodePort", "ports": [{"name": "a", "port": 80, "nodePort": 30089}]},

@@ -218,6 +218,10 @@ def test_edited_endpoints_are_mended_when_the_service_is_touched(filled: World) 
     labels = {"labels": {"mine": "x", names.ENDPOINTS_MANAGED_BY_LABEL: None}, "annotations": {"mine": "x"}}
     body = {"metadata": labels, "subsets": [subset("192.0.2.7")]}
     filled.api.patch("Endpoints", "web", body, filled.namespace)
+    # Who looks at them before the edit is known has nothing to mend, and the Service is heard of by another watch.
+    filled.manual_service("witness")
+    filled.manual("witness", subset("10.9.0.1"))
+    eventually(lambda: _mirrored(filled, "witness"))
     filled.api.patch("Service", "web", {"metadata": {"annotations": {"touched": "yes"}}}, filled.namespace)
 
     def check() -> None:
@@ -227,6 +231,10 @@ def test_edited_endpoints_are_mended_when_the_service_is_touched(filled: World) 
         assert found["annotations"]["mine"] == "x"
 
     eventually(check)
+
+
+def _mirrored(world: World, name: str) -> None:
+    assert world.mirrored(name)
 
 
 def test_services_that_have_no_pods_of_theirs_are_left_alone(sliceplane: Sliceplane, world: World) -> None:

@@ -11,8 +11,10 @@ from typing import Any
 import pytest
 
 from e2e.cluster.local import ControlPlane
-from e2e.cluster.rest import Object
+from e2e.cluster.rest import Api, Object
 from tests.shell.foreseen import Bench, Change
+from tests.shell.waiting import eventually
+from tests.shell.world import namespaced
 
 pytestmark = pytest.mark.server
 
@@ -53,6 +55,12 @@ def bench(control_plane: ControlPlane, namespace: str) -> Iterator[Bench]:
 
 def _plane(*args: str) -> ControlPlane:
     return ControlPlane(extra_apiserver_args=args)
+
+
+def _until_it_allocates(api: Api, **spec: Any) -> None:
+    """An API server knows its namespaces and ranges a moment after it is ready."""
+    eventually(lambda: api.create(namespaced("Service", "default", "probe", spec=_spec(**spec))))
+    api.delete("Service", "probe", "default")
 
 
 def _concluded(bench: Bench) -> None:
@@ -232,6 +240,7 @@ def test_updates_of_ports(bench: Bench, kind: str) -> None:
 def test_single_stack_cluster() -> None:
     """IP-31, IP-32, C-36."""
     with _plane(SINGLE_RANGE) as plane:
+        _until_it_allocates(plane.client())
         _elsewhere(Bench(plane.client(), "default", DUAL[:1]), ("external", "single IPv4"))
 
 
@@ -239,6 +248,7 @@ def test_cluster_whose_primary_family_is_ipv6() -> None:
     """IP-28, IP-30 mirrored."""
     ranges = "--service-cluster-ip-range=fd00:10:96::/112,10.96.0.0/16"
     with _plane(ranges, "--advertise-address=2001:db8::1") as plane:
+        _until_it_allocates(plane.client(), ipFamilyPolicy="RequireDualStack")
         _elsewhere(Bench(plane.client(), "default", DUAL[::-1]), ("external", "single IPv4", "single IPv6"))
 
 
@@ -274,6 +284,7 @@ def test_cluster_that_became_dual_stack() -> None:
     plane, start = _plane(SINGLE_RANGE), _spec(ipFamilyPolicy="PreferDualStack")
     with plane:
         api = plane.client()
+        _until_it_allocates(api)
         benches = [Bench(api, f"test-{number}", DUAL, fills=False) for number in range(len(changes))]
         for number, bench in enumerate(benches):
             api.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": f"test-{number}"}})
@@ -281,6 +292,7 @@ def test_cluster_that_became_dual_stack() -> None:
         plane.stop_apiserver()
         plane._extra = ()  # the same etcd, but now both ranges
         plane.start_apiserver()
+        _until_it_allocates(api, ipFamilyPolicy="RequireDualStack")
         for bench, (change, _) in zip(benches, changes, strict=True):
             bench.update(start, change)
         found = [len(api.read("Service", "web", f"test-{n}")["spec"]["clusterIPs"]) for n in range(len(changes))]

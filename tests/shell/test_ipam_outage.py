@@ -5,6 +5,7 @@ Also the storm of `make bench-ipam` in small, since it starts and ends replicas,
 
 import asyncio
 from collections.abc import Iterator
+from functools import partial
 
 import pytest
 import uvloop
@@ -19,6 +20,9 @@ from tests.shell.ipaming import Team, address_object, condition, metric, namespa
 from tests.shell.waiting import eventually
 
 pytestmark = pytest.mark.server
+
+# Seconds; somewhat less than a replica waits for a claim.
+_LATE = 1.0
 
 
 @pytest.fixture
@@ -48,7 +52,8 @@ def test_killed_and_back(plane: ControlPlane) -> None:
     eventually(lambda: _filled_by_policy(red, "shop", "10.96.40.7"))
 
     # As before: chosen by the API server, also for the team whose pool nobody serves now.
-    assert blue.create("web")["clusterIP"]
+    # It is refused where that is in the pool, and nobody is there to say so beforehand: one time in 256.
+    assert eventually(partial(blue.create, "web"))["clusterIP"]
     lost = red.create("web")["clusterIP"]
     assert red.patch("web", type="NodePort")["type"] == "NodePort"
     # Kept by the policies alone, and given by one to the Service that it is for.
@@ -111,5 +116,10 @@ def test_storm_in_small(plane: ControlPlane) -> None:
         turns, problems = runner.run(storm.measure(plane, 300, 32, Console(quiet=True)))
     assert problems == []
     for turn in turns:
-        assert (turn.errors, turn.duplicates, turn.outside) == ({}, 0, 0), turn.name
+        # A machine may be so busy that no claim or no answer is there in time: who has waited for that gets what the
+        # API server picks, or hears that all is claimed. Nobody else does.
+        late = sum(seconds > _LATE for seconds in turn.creates)
+        full = sum(times for text, times in turn.errors.items() if "has no free" in text)
+        assert (turn.duplicates, sum(turn.errors.values()) - full) == (0, 0), turn
+        assert max(full, turn.outside) <= late, turn
         assert turn.creates

@@ -56,7 +56,7 @@ def ready(port: int) -> tuple[int, str]:
     except urllib.error.HTTPError as error:
         with error:
             return error.code, error.read().decode()
-    except urllib.error.URLError:
+    except OSError:
         return 0, ""
 
 

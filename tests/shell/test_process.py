@@ -15,6 +15,9 @@ from tests.shell.world import World
 
 pytestmark = pytest.mark.server
 
+# What config/manager gives it before it is killed.
+GRACE_SECONDS = 15
+
 
 def test_probes_and_metrics(granted: ControlPlane) -> None:
     with running(granted) as sliceplane:
@@ -50,7 +53,7 @@ def test_sigterm_under_load_ends_well(granted: ControlPlane, world: World) -> No
         world.set_status(3, ready=False)
         start = time.monotonic()
         assert sliceplane.process.stop(60) == 0
-        assert time.monotonic() - start < 10
+        assert time.monotonic() - start < GRACE_SECONDS
         assert '"stopped"' in sliceplane.log()
 
 
@@ -64,7 +67,7 @@ def test_sigterm_while_the_api_server_hangs(granted: ControlPlane, world: World)
         try:
             start = time.monotonic()
             assert sliceplane.process.stop(60) == 0
-            assert time.monotonic() - start < 10
+            assert time.monotonic() - start < GRACE_SECONDS
         finally:
             apiserver.resume()
 

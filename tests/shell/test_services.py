@@ -134,8 +134,10 @@ def test_pod_leaves_by_its_labels(world: World) -> None:
 
 
 def test_250_pods_fill_three_slices(world: World) -> None:
-    """All there before the Service: one sync, packed as ES-T30 says."""
+    """All there before the Service: one sync, packed as ES-T30 says. Another Service shows that all have been heard."""
+    world.service("witness", ipFamilyPolicy="SingleStack")
     world.pods(range(250))
+    eventually(lambda: _all(world, set(range(250)), "witness"))
     world.service(ipFamilyPolicy="SingleStack")
     eventually(lambda: _all(world, set(range(250))))
     assert sorted(len(each["endpoints"]) for each in world.slices()) == [50, 100, 100]
@@ -149,6 +151,8 @@ def test_deleted_service_is_left_to_the_garbage_collector(world: World, slicepla
     eventually(lambda: _all(world, set(), "witness"))
     before = {name: version for name, version in world.versions().items() if name.startswith("web-")}
     world.api.delete("Service", "web", world.namespace)
+    # Its Endpoints go as soon as its end has been heard: Pods are heard of by another watch, which may be quicker.
+    eventually(lambda: _no_endpoints(world))
     world.set_status(1, ready=False)
     # The next change of another Service comes after what concerns the deleted one.
     world.pod(2, labels={"app": "witness"})
@@ -156,6 +160,10 @@ def test_deleted_service_is_left_to_the_garbage_collector(world: World, slicepla
     after = {name: version for name, version in world.versions().items() if name.startswith("web-")}
     assert after == before
     assert sliceplane.failures(world.namespace) == []
+
+
+def _no_endpoints(world: World) -> None:
+    assert "web" not in [each["metadata"]["name"] for each in world.api.list("Endpoints", world.namespace)]
 
 
 def test_service_made_again_owns_its_slices(world: World) -> None:

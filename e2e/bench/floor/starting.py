@@ -51,10 +51,12 @@ def _spawn(plane: ControlPlane, module: str, *flags: str) -> Process:
 
 
 def _await_slices(plane: ControlPlane, ours: Process) -> None:
-    """Returns when there are some, and no more come."""
+    """Returns when every Service that selects has one of each family, at least, and no more come."""
+    services = [each["spec"] for each in plane.client().list("Service")]
+    wanted = sum(len(spec["ipFamilies"]) for spec in services if spec.get("selector"))
     began = grown = time.monotonic()
     before = 0
-    while not before or time.monotonic() - grown < _QUIET_SECONDS:
+    while before < wanted or time.monotonic() - grown < _QUIET_SECONDS:
         if ours.poll() is not None or time.monotonic() - began > _START_SECONDS:
             raise StartError(f"Sliceplane does not write the slices:\n{ours.tail()}")
         time.sleep(_POLL)
