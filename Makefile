@@ -34,9 +34,10 @@ unit: install ## Unit and property tests: seconds, no server
 
 check: lint unit ## The word before a push
 
+# A TLS connection that a test gives up while it is being made is closed only after its loop has ended.
+UNCLOSED = $(foreach of,transport resource <socket,-W "ignore:unclosed $(of):ResourceWarning")
 e2e: install ## Tests against the real API server and kube-controller-manager
-	@# A TLS connection that a test gives up while it is being made is closed after its loop has ended.
-	CI=1 $(BIN)/python -m pytest -q -n 2 -m server -W "ignore:unclosed:ResourceWarning"
+	CI=1 $(BIN)/python -m pytest -q -n 2 -m server $(UNCLOSED)
 
 e2e-upstream: install ## Kubernetes' own sig-network tests, with KCM alone and with Sliceplane
 	$(BIN)/python -m e2e.upstream

@@ -6,8 +6,7 @@ import os
 import signal
 import sys
 import tempfile
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -20,6 +19,7 @@ from e2e.cluster.certs import Authority
 from e2e.cluster.local import ControlPlane, StartError
 from e2e.cluster.process import Process
 from e2e.cluster.rest import Api, ApiError, Object
+from tests.shell.waiting import eventually_true
 
 pytestmark = pytest.mark.server
 
@@ -37,13 +37,6 @@ with ControlPlane() as plane:
     while True:
         time.sleep(0.1)
 """
-
-
-def eventually(true: Callable[[], object], seconds: float = 120.0) -> None:
-    until = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < until, "it did not become true in time"
-        time.sleep(0.05)
 
 
 def gone(pid: int) -> bool:
@@ -104,7 +97,7 @@ def own_folder(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 def elsewhere(tmp_path: Path) -> Iterator[Elsewhere]:
     parent = Process("parent", [sys.executable, "-c", PARENT], tmp_path / "parent.log", folder=ROOT)
     try:
-        eventually(lambda: parent.poll() is not None or parent.log.read_text().endswith("\n"))
+        eventually_true(lambda: parent.poll() is not None or parent.log.read_text().endswith("\n"))
         assert parent.poll() is None, parent.tail()
         told = json.loads(parent.tail(1))
         yield Elsewhere(parent, told["pids"], Path(told["folder"]))
@@ -170,7 +163,7 @@ def test_kcm_fills_slices(control_plane: ControlPlane, namespace: str) -> None:
 
     kcm = control_plane.start_kcm()
     try:
-        eventually(
+        eventually_true(
             lambda: (
                 {e["addresses"][0] for s in api.list("EndpointSlice", namespace) for e in s.get("endpoints") or []}
                 == {"10.1.0.1", "fd00:10:1::1"}
@@ -193,7 +186,7 @@ def test_failed_start_tells_why_and_leaves_nothing() -> None:
 def test_nothing_is_left_when_the_parent_is_killed(elsewhere: Elsewhere) -> None:
     assert set(elsewhere.pids) == {"etcd", "kube-apiserver", "kube-controller-manager"}
     elsewhere.parent.kill()
-    eventually(lambda: all(map(gone, elsewhere.pids.values())))
+    eventually_true(lambda: all(map(gone, elsewhere.pids.values())))
     # The folder cannot have been removed; the next control plane does that.
     assert elsewhere.folder.exists()
     with ControlPlane():

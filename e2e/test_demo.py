@@ -3,7 +3,6 @@
 import os
 import signal
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -13,6 +12,7 @@ import pytest
 from e2e.cluster.process import Process
 from e2e.demo.demands import Cluster, differences
 from e2e.demo.workloads import DUAL, SHAPES
+from tests.shell.waiting import eventually_true
 
 ROOT = Path(__file__).parents[1]
 
@@ -35,13 +35,6 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Process]:
     process.kill()
 
 
-def eventually(true: Callable[[], object], seconds: float = 120.0, why: Callable[[], str] = lambda: "") -> None:
-    until = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < until, f"it did not become true in time\n{why()}"
-        time.sleep(0.05)
-
-
 def left_of(demo: Process) -> list[str]:
     """What still runs or lies about of a demo: its folder is in the command line of all that it starts."""
     folder = str(demo.log.parent)
@@ -61,11 +54,11 @@ def test_ends_well_by_itself(demo: Process) -> None:
 @pytest.mark.server
 @pytest.mark.parametrize("step", ["etcd and kube-apiserver", "Sliceplane", "Deployments", "Drain"])
 def test_leaves_nothing_after_ctrl_c(demo: Process, step: str) -> None:
-    eventually(lambda: demo.poll() is not None or f"  {step}" in demo.log.read_text())
+    eventually_true(lambda: demo.poll() is not None or f"  {step}" in demo.log.read_text())
     assert demo.poll() is None, demo.tail()
-    eventually(lambda: left_of(demo))
+    eventually_true(lambda: left_of(demo))
     os.killpg(demo.pid, signal.SIGINT)
-    eventually(lambda: demo.poll() is not None, why=demo.tail)
+    eventually_true(lambda: demo.poll() is not None, why=demo.tail)
     assert demo.wait() == 130, demo.tail()
     assert "Traceback" not in demo.log.read_text()
     assert left_of(demo) == []

@@ -1,7 +1,6 @@
 """The simulated nodes: what becomes of a Pod on them."""
 
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import pytest
 
@@ -9,15 +8,9 @@ from e2e.cluster.kubelets import READY_ANNOTATION, Change, Kubelets
 from e2e.cluster.local import ControlPlane
 from e2e.cluster.nodes import PODS_PER_NODE, Scheduler, SimulatedNode, in_zones
 from e2e.cluster.rest import Api, Object
+from tests.shell.waiting import eventually_true
 
 server = pytest.mark.server
-
-
-def eventually(true: Callable[[], object], seconds: float = 120.0) -> None:
-    until = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < until, "it did not become true in time"
-        time.sleep(0.05)
 
 
 def pod(name: str, namespace: str = "default", **spec: object) -> Object:
@@ -54,7 +47,7 @@ def test_pod_lives_and_dies(
 ) -> None:
     api = control_plane.client()
     api.create(pod("p", namespace))
-    eventually(lambda: conditions(api, namespace, "p").get("Ready") == "True")
+    eventually_true(lambda: conditions(api, namespace, "p").get("Ready") == "True")
     alive = api.read("Pod", "p", namespace)
     node = kubelets.nodes[alive["spec"]["nodeName"]]
     assert alive["status"]["hostIP"] == node.addresses[0]
@@ -67,7 +60,7 @@ def test_pod_lives_and_dies(
     assert conditions(api, namespace, "p")["Ready"] == "False"
 
     api.delete("Pod", "p", namespace)
-    eventually(lambda: api.list("Pod", namespace) == [])
+    eventually_true(lambda: api.list("Pod", namespace) == [])
     mine = [change for change in told if change.uid == alive["metadata"]["uid"]]
     assert [change.ready for change in mine] == [True, False, None]
 
@@ -81,8 +74,8 @@ def test_pods_may_start_unready_and_choose_their_nodes(
     unready["metadata"]["annotations"][READY_ANNOTATION] = "false"
     for each in (unready, pod("preset", namespace, nodeName="node-a2"), pod("elsewhere", namespace, nodeName="other")):
         api.create(each)
-    eventually(lambda: conditions(api, namespace, "preset").get("Ready") == "True")
-    eventually(lambda: conditions(api, namespace, "unready").get("Ready") == "False")
+    eventually_true(lambda: conditions(api, namespace, "preset").get("Ready") == "True")
+    eventually_true(lambda: conditions(api, namespace, "unready").get("Ready") == "False")
 
     nodes = {each["metadata"]["name"]: each["spec"]["nodeName"] for each in api.list("Pod", namespace)}
     assert kubelets.nodes[nodes["unready"]].zone == "zone-c"

@@ -45,6 +45,21 @@ def test_a_signal_comes_once_where_it_is_heard() -> None:
     time.sleep(0.1)
 
 
+def test_a_signal_on_the_way_out_leaves_nothing_behind(monkeypatch: pytest.MonkeyPatch) -> None:
+    before, set_timer = signal.getsignal(signal.SIGINT), signal.setitimer
+
+    def interrupted(which: int, seconds: float) -> None:
+        if not seconds:
+            os.kill(os.getpid(), signal.SIGINT)
+        set_timer(which, seconds)
+
+    monkeypatch.setattr(signal, "setitimer", interrupted)
+    with contextlib.suppress(KeyboardInterrupt), interruptible(again=60):
+        pass
+    assert signal.getsignal(signal.SIGINT) is before
+    assert signal.getitimer(signal.ITIMER_REAL) == (0.0, 0.0)
+
+
 def test_what_is_ignored_stays_ignored() -> None:
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:

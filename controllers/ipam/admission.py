@@ -364,7 +364,7 @@ def _steered_ports(possible: Spans, world: World) -> Draw | None:
 
 
 def exhausted(pool: IPPool | PortPool, kind: str, world: World) -> Refusal:
-    """Nothing of a pool is left: its size, who has it (IP-75), and how many nobody has that cannot be had just now."""
+    """Nothing of a pool is left: its size, who has it (IP-75), and how many are kept although nobody has them."""
     spans = pool.ports if isinstance(pool, PortPool) else pool.addresses.of(kind)
     counts = {
         name: found
@@ -375,7 +375,8 @@ def exhausted(pool: IPPool | PortPool, kind: str, world: World) -> Refusal:
     held = ", ".join(f"{name} {count}" for name, count in largest) or "nobody"
     what = "node port" if kind == PORT else f"{kind} address"
     message = f"{title(pool)} has no free {what}: of its {spans.size}, most are held by namespace {held}"
-    kept = spans.size - world.holdings(kind).count(spans)
+    possible = spans.overlap(Spans([world.node_ports]) if kind == PORT else world.cluster.addresses.of(kind))
+    kept = possible.size - world.holdings(kind).count(possible)
     if kept:
         message += f"; {kept} {'is' if kept == 1 else 'are'} reserved, cooling down or just being given away"
     return Refusal(POOL_EXHAUSTED, message, pool.name)

@@ -138,13 +138,16 @@ def interruptible(again: float = 1.0) -> Iterator[None]:
 
     They are raised wherever the main thread happens to be. A finaliser there swallows them, and urllib3's answers each
     have one: of 200 Ctrl-C among requests one came to nothing. So they are raised again every `again` seconds until the
-    block has been left, and nothing is printed of those that were lost. For the main thread. A signal that is ignored
-    (Ctrl-C, in a shell's background) stays ignored.
+    block has been left, and nothing is printed of those that were lost. What takes longer than that to be taken away
+    belongs outside, since it would be interrupted, too. For the main thread, and not within itself: there is one timer.
+    A signal that is ignored (Ctrl-C, in a shell's background) stays ignored.
     """
-    asked = signal.SIGINT
+    asked, left = signal.SIGINT, False
 
-    def leave(number: int, frame: object) -> NoReturn:
+    def leave(number: int, frame: object) -> None:
         nonlocal asked
+        if left:
+            return
         if number != signal.SIGALRM:
             asked = signal.Signals(number)
         signal.setitimer(signal.ITIMER_REAL, again)
@@ -157,11 +160,19 @@ def interruptible(again: float = 1.0) -> Iterator[None]:
             tell(what)
 
     heard = [each for each in (signal.SIGINT, signal.SIGTERM) if signal.getsignal(each) is not signal.SIG_IGN]
-    before = {each: signal.signal(each, leave) for each in (*heard, signal.SIGALRM)}
-    tell, sys.unraisablehook = sys.unraisablehook, lost
+    before = {each: signal.getsignal(each) for each in (*heard, signal.SIGALRM)}
+    tell = sys.unraisablehook
     try:
-        yield
+        sys.unraisablehook = lost
+        for each in before:
+            signal.signal(each, leave)
+        try:
+            yield
+        finally:
+            left = True
     finally:
+        # Once more, for a signal that came just before the first time: from here on nothing is raised.
+        left = True
         signal.setitimer(signal.ITIMER_REAL, 0)
         for each, handler in before.items():
             signal.signal(each, handler)

@@ -36,7 +36,7 @@ _LEASE_FLAGS: Final = (
     "--leader-elect-retry-period=1s",
 )
 _START_DELAY: Final = 0.2
-# Long enough for an endpoint to be seen terminating by a machine that stands still for some seconds; Pods with a
+# Long enough for an endpoint to be seen terminating although the machine stands still for some seconds; Pods with a
 # shorter grace period take that.
 _TERMINATION: Final = 6.0
 

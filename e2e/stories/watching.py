@@ -62,7 +62,7 @@ class SliceLog:
         self._mirror.__exit__(kind, value, at)
 
     def catch_up(self) -> None:
-        """Returns when all that has been written before was heard, too: a slice of its own comes after it."""
+        """Returns when all that was written before has been heard: a slice that is made here comes after it."""
         name = f"marker-{uuid.uuid4().hex[:10]}"
         kind = {"apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", "addressType": "IPv4", "endpoints": []}
         uid = self._api.create({**kind, "metadata": {"name": name, "namespace": self._namespace}})["metadata"]["uid"]

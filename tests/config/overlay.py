@@ -5,8 +5,9 @@ from typing import Any
 
 from e2e.cluster.fixtures import unavailable
 from e2e.cluster.kustomize import kustomize
-from e2e.cluster.rest import Api, ApiError, Object, path_of
+from e2e.cluster.rest import Api, Object, path_of
 from e2e.cluster.toolchain import BuildError
+from tests.shell.ipaming import refused
 from tests.shell.waiting import eventually
 
 ROOT = Path(__file__).parents[2]
@@ -73,12 +74,8 @@ def restrict(api: Api, namespace: str) -> None:
         "spec": {"containers": [{"name": "main", "image": "none"}]},
     }
 
-    def refused() -> None:
-        answer = "taken"
-        try:
+    def in_force() -> None:
+        with refused(403, "violates PodSecurity"):
             api.request("POST", path_of("Pod", namespace=namespace), bare, params={"dryRun": "All"})
-        except ApiError as error:
-            answer = str(error)
-        assert "violates PodSecurity" in answer, answer
 
-    eventually(refused)
+    eventually(in_force)

@@ -59,7 +59,7 @@ LOOKUPS = (
 
 
 @contextmanager
-def collected() -> Iterator[None]:
+def without_collections() -> Iterator[None]:
     """Has no garbage collected inside: when that happens depends on all that came before, and finalisers are calls."""
     gc.collect()
     enabled = gc.isenabled()
@@ -75,7 +75,7 @@ def collected() -> Iterator[None]:
 def counted() -> Iterator[Work]:
     """Counts what is called inside; not the frame itself that is inside."""
     work, profile, trace = Work(), sys.getprofile(), sys.gettrace()
-    with collected():
+    with without_collections():
         sys.setprofile(work.profile)
         sys.settrace(work.trace)
         try:
@@ -97,7 +97,7 @@ class Allocated:
 def allocated() -> Iterator[Allocated]:
     """Follows what is allocated inside."""
     found = Allocated()
-    with collected():
+    with without_collections():
         tracemalloc.start()
         try:
             before = tracemalloc.get_traced_memory()[0]

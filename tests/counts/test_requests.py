@@ -17,6 +17,7 @@ from controllers.runtime.writer import WRITABLE_SLICES, Writer
 from tests.builders import NODE, pods, service
 from tests.runtime.api_server import ApiServer, client_of
 from tests.runtime.clocks import FakeClock
+from tests.shell.waiting import until
 
 PODS = 20
 FAMILIES = 2
@@ -48,9 +49,7 @@ class Running:
 
     async def settled(self) -> list[str]:
         """The verbs of what was asked since the last time, once nothing is left to do."""
-        async with asyncio.timeout(60):
-            while not self._controller.queue.idle:  # noqa: ASYNC110 (a queue tells nobody that it is idle)
-                await asyncio.sleep(0.001)
+        await until(lambda: self._controller.queue.idle)
         verbs = self.server.verbs
         self.server.asked.clear()
         return verbs

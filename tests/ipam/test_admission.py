@@ -214,6 +214,15 @@ def test_exhausted_names_pool_size_and_holders() -> None:
     )
 
 
+def test_exhausted_counts_as_kept_only_what_a_service_could_have() -> None:
+    """IP-13, IP-75: neither the network's own address nor what no ServiceCIDR has is kept for anybody."""
+    pool = ip_pool("p", "10.96.0.0-10.96.0.2", "10.97.0.0/28")
+    found = exhausted(pool, IPV4, world(pool, service("a/s", "10.96.0.1")))
+    assert found.message.endswith(
+        "of its 19, most are held by namespace a 1; 1 is reserved, cooling down or just being given away"
+    )
+
+
 def test_who_may_draw_in_words() -> None:
     assert entitled(ip_pool("p", KEPT)) == "every Service"
     assert entitled(ip_pool("p", KEPT, select=team("b", "a"))) == "namespace a or b"

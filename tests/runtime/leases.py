@@ -19,6 +19,7 @@ from controllers.runtime.errors import ApiError, Unreachable, error_for
 from controllers.runtime.events import Regarding
 from controllers.runtime.lease import Elector
 from tests.runtime.clocks import EPOCH, LoopClock, virtually
+from tests.shell.waiting import until
 
 T = TypeVar("T")
 Object = dict[str, Any]
@@ -35,12 +36,6 @@ def now() -> float:
 
 def date(seconds: float) -> str:
     return f"{EPOCH + timedelta(seconds=seconds):%Y-%m-%dT%H:%M:%S.%fZ}"
-
-
-async def until(condition: Callable[[], bool], within: float = 60.0) -> None:
-    async with asyncio.timeout(within):
-        while not condition():  # noqa: ASYNC110 (it is no event, and takes no time)
-            await asyncio.sleep(0.005)
 
 
 class Server:

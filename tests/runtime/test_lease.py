@@ -18,8 +18,8 @@ from tests.runtime.leases import (
     date,
     now,
     play,
-    until,
 )
+from tests.shell.waiting import until
 
 
 def test_absent_lease_is_made() -> None:

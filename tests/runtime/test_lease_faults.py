@@ -4,7 +4,8 @@ import asyncio
 
 import pytest
 
-from tests.runtime.leases import JITTERED, LEASE, RENEW, RETRY, Cluster, Process, date, now, play, until
+from tests.runtime.leases import JITTERED, LEASE, RENEW, RETRY, Cluster, Process, date, now, play
+from tests.shell.waiting import until
 
 
 @pytest.mark.parametrize("fault", ["hang", "refuse", "cut", "lose"])

@@ -11,7 +11,8 @@ from typing import Any, cast
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.runtime.leases import JITTERED, LEASE, RENEW, Cluster, Process, T, now, play, until
+from tests.runtime.leases import JITTERED, LEASE, RENEW, Cluster, Process, T, now, play
+from tests.shell.waiting import until
 
 PROCESS: ContextVar[Process | None] = ContextVar("process", default=None)
 

@@ -20,7 +20,8 @@ from controllers.runtime.lease import Elector
 from controllers.runtime.shard_election import JointElector, ShardElection
 from controllers.runtime.shards import Shard
 from tests.runtime.clocks import virtually
-from tests.runtime.leases import JITTERED, LEASE, PATH, RENEW, RETRY, Line, Object, Server, Skewed, now, until
+from tests.runtime.leases import JITTERED, LEASE, PATH, RENEW, RETRY, Line, Object, Server, Skewed, now
+from tests.shell.waiting import until
 
 ALL = Shard(0, 1)
 

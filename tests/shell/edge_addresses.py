@@ -22,7 +22,7 @@ def nested_range(world: World) -> None:
     with world.cidr("outer", "192.168.0.0/16"):
         eventually(lambda: world.team.create("probe", clusterIP="192.168.7.7"))
         with world.cidr("inner", "192.168.1.0/24"):
-            eventually(lambda: world.insist(lambda: world.team.create("web", clusterIP="192.168.1.0")))
+            eventually(lambda: world.team.insist(lambda: world.team.create("web", clusterIP="192.168.1.0")))
 
 
 def unready_range(world: World) -> None:
@@ -79,7 +79,7 @@ def used_again(world: World) -> None:
         with refused(422, _HELD):
             team.create(f"after-{number}", clusterIP="10.96.0.31")
         team.delete("before")
-        world.insist(partial(team.create, f"after-{number}", clusterIP="10.96.0.31"))
+        world.team.insist(partial(team.create, f"after-{number}", clusterIP="10.96.0.31"))
         team.delete(f"after-{number}")
         world.sweep()
 
@@ -101,7 +101,7 @@ def dry_create(world: World) -> None:
     given: Object = {"type": "NodePort", "clusterIP": _V4, "ports": [{"port": 80, "nodePort": 30001}]}
     assert team.create("c17", dry=True, **given) == team.create("c17", dry=True, **given)
     assert world.held_by("c17") == []
-    made = world.insist(partial(team.create, "c17", **given))
+    made = world.team.insist(partial(team.create, "c17", **given))
     assert (made["clusterIP"], made["ports"][0]["nodePort"]) == (_V4, 30001)
 
 
@@ -144,7 +144,7 @@ def finalizer(world: World) -> None:
     assert world.address("10.96.0.34") == uid
     world.api.patch("Service", "web", {"metadata": {"finalizers": None}}, world.team.namespace)
     assert world.address("10.96.0.34") != uid
-    world.insist(lambda: world.team.create("heir-of-ip", clusterIP="10.96.0.34"))
+    world.team.insist(lambda: world.team.create("heir-of-ip", clusterIP="10.96.0.34"))
     world.ports_free(30004)
 
 
@@ -185,7 +185,7 @@ def odd_addresses(world: World) -> None:
             with refused(422, "spec."):
                 world.team.create("c37", dry=dry, **fields)
         assert world.held_by("c37") == [], name
-    assert world.insist(lambda: world.team.create("web", clusterIP=_V4))["clusterIP"] == _V4
+    assert world.team.insist(lambda: world.team.create("web", clusterIP=_V4))["clusterIP"] == _V4
 
 
 def second_family_dropped(world: World) -> None:

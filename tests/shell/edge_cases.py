@@ -12,7 +12,7 @@ import re
 import uuid
 from collections.abc import Callable, Iterator
 from functools import partial
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple
 
 import grpc
 import psutil
@@ -25,8 +25,6 @@ from e2e.cluster.rest import Api, ApiError, Object, Objects, path_of
 from tests.shell.ipaming import Team, metric, namespaces, refused, service_cidr
 from tests.shell.waiting import eventually
 
-T = TypeVar("T")
-
 SMALL = "10.96.0.0/28"
 SMALL_PORTS = (30000, 30063)
 
@@ -34,7 +32,6 @@ _OTHERS_CIDR = "10.96.9.0/29"
 _OTHERS_ADDRESSES = tuple(f"10.96.9.{last}" for last in range(1, 7))
 _OTHERS_PORTS = (30060, 30063)
 _OWN = {"exclusive": True, "enforcement": "Enforce", "select": {"namespaces": ["others"]}}
-_IN_THE_WAY = 4
 _numbers = itertools.count()
 
 
@@ -83,34 +80,13 @@ class World(NamedTuple):
         return [address for address, owner in self.team.held().items() if owner == name]
 
     def sweep(self) -> int:
-        """Deletes what the repair made again for Services that are gone, or it stays a minute (IP-54); how many."""
-        listed = {ip for each in self.api.list("Service") for ip in each["spec"].get("clusterIPs", [])}
-        left = [
-            each["metadata"]["name"]
-            for each in self.api.list("IPAddress")
-            if each["metadata"]["name"] not in listed
-            and each["spec"]["parentRef"].get("namespace") == self.team.namespace
-        ]
-        for name in left:
-            with contextlib.suppress(ApiError):
-                self.api.delete("IPAddress", name)
-        return len(left)
+        """As the team's, but also what others have left: here nobody keeps anything."""
+        return self.team.sweep("")
 
     def clear(self) -> None:
         """Takes away all Services of the team, and what is left of them."""
         self.api.request("DELETE", path_of("Service", namespace=self.team.namespace))
         self.sweep()
-
-    def insist(self, write: Callable[[], T]) -> T:
-        """Writes, and once more for each IPAddress in the way whose Service is gone: see `sweep`."""
-        for _ in range(_IN_THE_WAY):
-            try:
-                return write()
-            except ApiError as error:
-                if re.search(r"failed to allocate IP \S+ provided IP is already allocated", str(error)) is None:
-                    raise
-            self.sweep()
-        return write()
 
     def ports_taken(self, *numbers: int) -> None:
         """Nobody else can have these node ports."""

@@ -152,7 +152,7 @@ def health_port_is_node_port(world: World) -> None:
         world.team.create("c32", clusterIP="10.96.0.40", ports=[_port(80, 30015)], healthCheckNodePort=30015, **_LOCAL)
     assert world.held_by("c32") == []
     world.ports_free(30015)
-    assert world.insist(lambda: world.team.create("c32", clusterIP="10.96.0.40"))["clusterIP"] == "10.96.0.40"
+    assert world.team.insist(lambda: world.team.create("c32", clusterIP="10.96.0.40"))["clusterIP"] == "10.96.0.40"
 
 
 CASES: dict[str, Case] = {

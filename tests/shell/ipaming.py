@@ -2,8 +2,8 @@
 
 import contextlib
 import re
-from collections.abc import Iterable, Iterator
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, NamedTuple, TypeVar
 
 import urllib3
 
@@ -11,7 +11,12 @@ from e2e.cluster.process import Process
 from e2e.cluster.rest import Api, ApiError, Object, path_of
 from tests.shell.waiting import eventually
 
+T = TypeVar("T")
+
 HTTP: Object = {"name": "http", "port": 80}
+
+# There may be one of each family, and a repair may be as late again.
+_IN_THE_WAY = 4
 
 _http = urllib3.PoolManager(retries=False, timeout=30.0)
 
@@ -65,19 +70,30 @@ class Team(NamedTuple):
             self.delete(each["metadata"]["name"])
         self.sweep()
 
-    def sweep(self) -> int:
+    def sweep(self, selector: str = "ipaddress.kubernetes.io/managed-by=ipallocator.k8s.io") -> int:
         """Deletes the IPAddresses that the repair made again for Services that were going (IP-51); how many.
 
-        They would be in the way for a minute (IP-54).
+        They would be in the way for a minute (IP-54). `selector` says whose: others' stay, and so do our holds.
         """
-        listed = {ip for each in self.api.list("Service", self.namespace) for ip in each["spec"].get("clusterIPs", [])}
-        made = self.api.list("IPAddress", labelSelector="ipaddress.kubernetes.io/managed-by=ipallocator.k8s.io")
+        listed = {ip for each in self.api.list("Service") for ip in each["spec"].get("clusterIPs", [])}
+        made = self.api.list("IPAddress", labelSelector=selector)
         parents = {each["metadata"]["name"]: each["spec"]["parentRef"] for each in made}
         left = [ip for ip, of in parents.items() if of.get("namespace") == self.namespace and ip not in listed]
         for name in left:
             with contextlib.suppress(ApiError):
                 self.api.delete("IPAddress", name)
         return len(left)
+
+    def insist(self, write: Callable[[], T]) -> T:
+        """Writes, and once more for each IPAddress in the way whose Service is gone: see `sweep`."""
+        for _ in range(_IN_THE_WAY):
+            try:
+                return write()
+            except ApiError as error:
+                if "provided IP is already allocated" not in str(error):
+                    raise
+            self.sweep()
+        return write()
 
     def reserve(self, name: str, **spec: Any) -> None:
         """A ServiceReservation for the Service of the same name, unless it is given another."""

@@ -6,7 +6,6 @@ import random
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -21,6 +20,7 @@ from e2e.cluster.local import ControlPlane
 from e2e.cluster.rest import Api, ApiError, Object
 from e2e.cluster.toolchain import BuildError
 from tests.ipam.test_guard_texts import HOSTILE
+from tests.shell.guard_cases import FILLS, TABLE
 from tests.shell.guarding import (
     ADDRESSES,
     ADMISSION,
@@ -63,53 +63,6 @@ def api(plane: ControlPlane) -> Iterator[Api]:
     repeal(made)
     for namespace in NAMESPACES:
         Team(made, namespace).clear()
-
-
-TABLE: dict[str, tuple[Object, str]] = {
-    "entitled": (address("10.96.1.5", "payments/web"), ""),
-    "stranger": (address("10.96.1.5", "shop/web"), "10.96.1.5 is kept by ServiceIPPool pay"),
-    "stranger, IPv6": (address("fd00:10:96::101", "shop/web"), "fd00:10:96::101 is kept by ServiceIPPool pay"),
-    "grandfathered": (address("10.96.1.3", "old/svc"), ""),
-    "exempt": (address("10.96.1.5", "kube-system/dns"), ""),
-    "reserved, owner": (address("10.96.3.7", "shop/web"), ""),
-    "reserved, another": (address("10.96.3.7", "shop/x"), "10.96.3.7 is reserved for Service shop/web"),
-    "reserved, live holder": (address("10.96.3.8", "shop/svc"), ""),
-    "free": (address("10.96.3.9", "shop/x"), ""),
-    "for nobody": (address("10.96.3.241", "shop/x"), "namespaces that it selects (none now)"),
-    "service for nobody": (service("shop/x", clusterIP="10.96.3.241"), "namespaces that it selects (none now)"),
-    "service by a stranger": (service("shop/a", clusterIP="10.96.1.5"), "kept by ServiceIPPool pay"),
-    "service by namespace": (service("payments/a", clusterIP="10.96.1.5"), ""),
-    "service without labels": (service("shop/a", clusterIP="10.96.2.5"), "kept by ServiceIPPool gold"),
-    "service by labels": (service("shop/a", {"tier": "gold", "v": "1"}, clusterIP="10.96.2.5"), ""),
-    "service by wrong labels": (
-        service("shop/a", {"tier": "gold", "v": "1", "stage": "lab"}, clusterIP="10.96.2.5"),
-        "kept by ServiceIPPool gold",
-    ),
-    "service of both pools": (service("shop/a", {"tier": "gold", "v": "1"}, clusterIP="10.96.1.41"), ""),
-    "exempt service": (service("kube-system/a", clusterIP="10.96.1.5"), ""),
-    "headless": (service("shop/a", clusterIP="None"), ""),
-    "external": (service("shop/a", type="ExternalName", externalName="example.com"), ""),
-    "port by a stranger": (
-        service("shop/a", type="NodePort", ports=[{"port": 80, "nodePort": 30001}]),
-        "kept by ServicePortPool ports (30000-30015)",
-    ),
-    "port by labels": (
-        service("payments/a", {"tier": "gold", "v": "1"}, type="NodePort", ports=[{"port": 80, "nodePort": 30001}]),
-        "",
-    ),
-    "port reserved for another": (
-        service("payments/a", type="NodePort", ports=[{"port": 80, "nodePort": 30100}]),
-        "is reserved for another one",
-    ),
-    "health port reserved for another": (
-        service("shop/a", type="LoadBalancer", externalTrafficPolicy="Local", healthCheckNodePort=30102),
-        "is reserved for another one",
-    ),
-    "port reserved for it": (
-        service("shop/web", type="NodePort", ports=[{"port": 80, "nodePort": 30102}]),
-        "",
-    ),
-}
 
 
 def test_what_is_refused(api: Api) -> None:
@@ -196,61 +149,11 @@ def test_updates_that_add_no_number_pass(api: Api) -> None:
         api.patch("Service", "svc", {"spec": {"type": "NodePort", "ports": ports}}, "old")
 
 
-FILLS: dict[str, tuple[dict[str, Any], tuple[str, ...], str, list[int], int]] = {
-    "all open": ({}, ("10.96.3.7", "fd00:10:96::77"), "PreferDualStack", [0], 0),
-    "single stack": ({"ipFamilyPolicy": "SingleStack"}, ("10.96.3.7",), "SingleStack", [0], 0),
-    "the other family": ({"ipFamilies": ["IPv6"]}, ("fd00:10:96::77",), "SingleStack", [0], 0),
-    "the other family first": (
-        {"ipFamilies": ["IPv6"], "ipFamilyPolicy": "RequireDualStack"},
-        ("fd00:10:96::77", "10.96.3.7"),
-        "RequireDualStack",
-        [0],
-        0,
-    ),
-    "named by the user": ({"clusterIP": "10.96.3.200"}, ("10.96.3.200",), "SingleStack", [0], 0),
-    "headless": ({"clusterIP": "None", "selector": {"a": "b"}}, ("None",), "SingleStack", [0], 0),
-    "everything": (
-        {
-            "type": "LoadBalancer",
-            "externalTrafficPolicy": "Local",
-            "ports": [{"port": 443, "name": "https"}, {"port": 80, "name": "http"}],
-        },
-        ("10.96.3.7", "fd00:10:96::77"),
-        "PreferDualStack",
-        [30101, 30100],
-        30102,
-    ),
-    "a port of the user": (
-        {
-            "type": "NodePort",
-            "ports": [{"port": 443, "name": "https", "nodePort": 30200}, {"port": 80, "name": "http"}],
-        },
-        ("10.96.3.7", "fd00:10:96::77"),
-        "PreferDualStack",
-        [30200, 30100],
-        0,
-    ),
-    "a reserved port, given to another": (
-        {"type": "NodePort", "ports": [{"port": 443, "name": "http", "nodePort": 30101}, {"port": 80, "name": "x"}]},
-        ("10.96.3.7", "fd00:10:96::77"),
-        "PreferDualStack",
-        [30101, -1],
-        0,
-    ),
-    "no node ports wanted": (
-        {"type": "LoadBalancer", "allocateLoadBalancerNodePorts": False},
-        ("10.96.3.7", "fd00:10:96::77"),
-        "PreferDualStack",
-        [0],
-        0,
-    ),
-}
-
-
 def test_reserved_numbers_are_filled_with_nobody_of_us_there(api: Api) -> None:
     enact(api, policies(rules(FACTS)))
+    team = Team(api, "shop")
     for name, (spec, addresses, policy, ports, health) in FILLS.items():
-        made = eventually(partial(_created, api, spec))
+        made = team.insist(partial(api.create, service("shop/web", **spec)))["spec"]
         assert (name, tuple(made["clusterIPs"]), made["ipFamilyPolicy"]) == (name, addresses, policy)
         found = [each.get("nodePort", 0) for each in made["ports"]]
         assert (name, [n if wanted >= 0 else -1 for n, wanted in zip(found, ports, strict=True)]) == (name, ports)
@@ -258,13 +161,6 @@ def test_reserved_numbers_are_filled_with_nobody_of_us_there(api: Api) -> None:
         api.delete("Service", "web", "shop")
     alias = api.create(service("shop/web", type="ExternalName", externalName="example.com"))["spec"]
     assert "clusterIPs" not in alias
-
-
-def _created(api: Api, spec: dict[str, Any]) -> Object:
-    """The spec of shop/web, whose last one had the same addresses: the repair may have made those again (IP-51)."""
-    Team(api, "shop").sweep()
-    made: Object = api.create(service("shop/web", **spec))["spec"]
-    return made
 
 
 # Half of what the API server picks from by itself, in pieces: past a range it goes address by address.

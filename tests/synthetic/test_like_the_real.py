@@ -59,7 +59,7 @@ async def test_same_conversation(both: tuple[ApiClient, ApiClient]) -> None:
 
 
 async def without_its_own_service(real: ApiClient) -> None:
-    """Deletes the API server's own Service just after it has been made again, which is looked after every 10 s."""
+    """Deletes the API server's own Service just after it was made again: the next look for it is 10 s away."""
     path = "/api/v1/namespaces/default/services/kubernetes"
     await real.request("DELETE", path)
     async with asyncio.timeout(PATIENCE):

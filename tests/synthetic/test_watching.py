@@ -1,7 +1,6 @@
 """What a watch of the synthetic API server is told, and from when on it is told too late."""
 
 import asyncio
-from collections.abc import Callable
 from typing import Any, cast
 
 import msgspec
@@ -10,6 +9,7 @@ from e2e.bench.synthetic.flips import Tracker
 from e2e.bench.synthetic.population import Pods, Scale, Services
 from e2e.bench.synthetic.watching import Channel, Wanted
 from e2e.bench.synthetic.wire import Connection, parse_head
+from tests.shell.waiting import until
 
 
 class Wire:
@@ -40,13 +40,6 @@ def follow(channel: Channel, since: int | None, **options: Any) -> Wire:
     settings = {"bookmarks": False, "marked": False, "seconds": 60.0, **options}
     channel.follow(cast("Connection", wire), Wanted(options.pop("namespace", "")), since=since, **settings)
     return wire
-
-
-async def until(true: Callable[[], bool]) -> None:
-    """Waits for what must come, however long it takes."""
-    async with asyncio.timeout(60):
-        while not true():  # noqa: ASYNC110 (what is waited for tells nobody)
-            await asyncio.sleep(0.001)
 
 
 def channel() -> Channel:
