@@ -6,6 +6,7 @@ from typing import Any, Final, Literal
 import msgspec
 import yaml
 
+from api import names
 from controllers.model.objects import EndpointSlice
 from controllers.planning.planning import Outcome, ServicePlan
 
@@ -145,6 +146,9 @@ def warnings(outcome: Outcome, pods: Literal["each", "grouped", "none"]) -> Iter
         elif not plan.selected:
             selector = ",".join(f"{key}={value}" for key, value in sorted((plan.service.selector or {}).items()))
             yield f"Service {name}: no Pod has the labels {selector}"
+        else:
+            refused = plan.service.refused_annotations
+            yield from (f"Service {name}: {names.REASON_INVALID_ANNOTATION}: {text}" for text in refused)
         yield from (f"Service {name}: {notice.reason}: {notice.message}" for notice in plan.notices)
         if pods == "each":
             yield from (f"Service {name}: Pod {absent.pod} left out: {absent.text}" for absent in plan.absent)

@@ -104,7 +104,8 @@ class Loop:
         try:
             failure = await self._attempt(key)
             self._ended[_result(failure)].inc()
-            if failure is None:
+            if failure is None or isinstance(failure, SyncError):
+                # What is missing waits for somebody else: what could be written has been.
                 sync.succeeded(self._clock.now())
             else:
                 controller.causes.give_back(key, sync.cause)

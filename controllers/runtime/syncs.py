@@ -37,7 +37,7 @@ class Sync:
         span.past("queue", waited)
 
     def succeeded(self, now: float) -> None:
-        """It has ended well; `now` is the time (seconds, monotonic) of its last answer."""
+        """It has done all that it could; `now` is the time (seconds, monotonic) of its last answer."""
         if self.cause is not None and self.writes:
             _watch_to_write(self.controller, self.cause.what.value).observe(now - self.cause.at)
 

@@ -233,3 +233,12 @@ def test_hints_are_planned_and_refusals_told() -> None:
     assert three.out.count("forZones") == 3
     assert "TopologyAwareHintsDisabled" in four.err
     assert "forZones" not in four.out
+
+
+def test_annotations_that_count_as_not_set_are_told() -> None:
+    """As the controller tells them by an Event: a value in another case is the likeliest mistake."""
+    of = service()
+    of["metadata"]["annotations"] = {"sliceplane.dev/topology-mode": "adaptive"}
+    ran = planned(dump(of, workload("Deployment", replicas=3)))
+    assert "warning: Service default/web: InvalidTopologyAnnotation: sliceplane.dev/topology-mode: " in ran.err
+    assert "forZones" not in ran.out

@@ -5,10 +5,11 @@ from collections.abc import Callable
 
 import pytest
 
-from controllers.runtime.causes import Causes
+from controllers.runtime.causes import Causes, What
 from controllers.runtime.errors import ApiError, Forbidden, ServerError
 from controllers.runtime.loop import Controller, Loop, SyncError
 from controllers.runtime.queue import WorkQueue
+from controllers.runtime.syncs import writing
 from controllers.runtime.writer import Outdated
 from controllers.telemetry import metrics
 from tests.runtime.clocks import LoopClock, virtually
@@ -98,6 +99,35 @@ def test_every_end_is_counted() -> None:
         "error": 3,
         "stale": 1,
     }
+
+
+def test_what_could_be_written_is_timed_although_something_is_missing() -> None:
+    """A Node that does not exist makes its Pods late, not those beside them."""
+
+    async def scenario() -> list[tuple[str, float]]:
+        queue, stopping = WorkQueue(LoopClock()), asyncio.Event()
+        waiting = Causes(LoopClock(), queue)
+        missing: list[Exception] = [SyncError("no Node"), SyncError("no Node")]
+
+        async def sync(key: str) -> None:
+            await asyncio.sleep(0.01)
+            with writing("update", "EndpointSlice", "s"):
+                pass
+            if missing:
+                raise missing.pop()
+            stopping.set()
+
+        waiting.ask("key", What.POD_ADDED, "Pod", None)
+        controller = Controller("late", queue, waiting, sync, lambda *_: None)
+        running = asyncio.create_task(Loop(controller, LoopClock(), "test").run(1, stopping))
+        await asyncio.sleep(0.02)
+        waiting.note("key", What.POD_READY, "Pod", None)
+        await running
+        (family,) = metrics.WATCH_TO_WRITE_SECONDS.collect()
+        sums = [each for each in family.samples if each.name.endswith("_sum") and each.labels["controller"] == "late"]
+        return [(each.labels["cause"], round(each.value, 3)) for each in sums]
+
+    assert virtually(scenario()) == [("pod_added", 0.01), ("pod_ready", 0.05)]
 
 
 def test_key_is_never_given_up() -> None:
