@@ -279,6 +279,8 @@ def _refused_ports(service: Service) -> tuple[Path, str] | None:
     seen: dict[tuple[str, int], Port] = {}
     for index, port in enumerate(service.ports):
         path: Path = ("spec", "ports", index)
+        if not port.name and len(service.ports) > 1:
+            return path, "a port needs a name where there are several"
         if port.node_port and service.type not in _WITH_NODE_PORTS:
             return (*path, "nodePort"), f"nodePort {port.node_port} may not be set for a Service of type {service.type}"
         if (port.protocol, port.port) in seen:
@@ -291,7 +293,13 @@ def _refused_ports(service: Service) -> tuple[Path, str] | None:
         return ("spec", "healthCheckNodePort"), (
             "healthCheckNodePort may be set only for a LoadBalancer with externalTrafficPolicy Local"
         )
+    if service.health_check_node_port and service.health_check_node_port in _own_node_ports(service):
+        return ("spec", "healthCheckNodePort"), f"{service.health_check_node_port} is a nodePort of the Service, too"
     return None
+
+
+def _own_node_ports(service: Service) -> list[int]:
+    return [port.node_port for port in service.ports]
 
 
 _WITH_NODE_PORTS: Final = ("NodePort", "LoadBalancer")

@@ -121,6 +121,21 @@ def adoptable(service: Service) -> str:
     return ""
 
 
+def otherwise_reserved(service: Service, spec: Mapping[str, Any]) -> str:
+    """Why adopting would not keep what a Service has: its reservation names other numbers; "" when it does not."""
+    addresses = {family_of(each): canonical(each) for each in spec.get("addresses") or ()}
+    pairs: list[tuple[object, object]] = [
+        (canonical(each), addresses.get(family_of(each))) for each in service.addresses
+    ]
+    ports = {each.get("portName", ""): each["nodePort"] for each in spec.get("nodePorts") or ()}
+    pairs += [(port.node_port, ports.get(port.name)) for port in service.ports if port.node_port]
+    if service.health_check_node_port:
+        pairs.append((service.health_check_node_port, spec.get("healthCheckNodePort")))
+    found = [f"{has}, and {reserved} is reserved for it" for has, reserved in pairs if reserved and reserved != has]
+    remedy = "make the Service anew, or delete the reservation and adopt again"
+    return f"it has {'; '.join(found)}: {remedy}" if found else ""
+
+
 def never_has_numbers(service: Service) -> bool:
     """Whether there is nothing to adopt, now or later: it is headless or an alias, and without a node port."""
     return (service.headless or service.external) and not (service.addresses or service.node_ports)

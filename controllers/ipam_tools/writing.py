@@ -24,6 +24,7 @@ from controllers.ipam_tools.reserve import (
     for_service,
     never_has_numbers,
     nothing_named,
+    otherwise_reserved,
     reservation,
 )
 from controllers.runtime.api_client import ApiClient
@@ -159,10 +160,10 @@ async def _each(
 
 
 async def _adopted(writer: _Writer, service: Service, existing: Sequence[Object], keep: Keep) -> Written:
-    why = adoptable(service)
+    found = for_service(existing, service.name)
+    why = adoptable(service) or (otherwise_reserved(service, found["spec"]) if found is not None else "")
     if why:
         return Written(service.namespace, service.name, REFUSED, why)
-    found = for_service(existing, service.name)
     name = found["metadata"]["name"] if found is not None else service.name
     spec = keep.over({**(found["spec"] if found is not None else {"serviceName": service.name}), "adopt": True})
     try:

@@ -297,6 +297,23 @@ CASES: dict[str, tuple[list[object], list[Object], list[str]]] = {
         [wanted(ports=[{"port": 80, "nodePort": 30080}])],
         ["web: error Invalid: nodePort 30080 may not be set for a Service of type ClusterIP"],
     ),
+    "a health check port that is a node port of its own": (
+        [],
+        [
+            wanted(
+                type="LoadBalancer",
+                externalTrafficPolicy="Local",
+                healthCheckNodePort=30003,
+                ports=[{"name": "p", "port": 80, "nodePort": 30003}],
+            )
+        ],
+        ["web: error Invalid: 30003 is a nodePort of the Service, too"],
+    ),
+    "two ports, one without a name": (
+        [],
+        [wanted(ports=[{"name": "a", "port": 80}, {"port": 81}])],
+        ["web: error Invalid: a port needs a name where there are several"],
+    ),
     "clusterIPs alone": (
         [],
         [wanted(clusterIPs=["10.96.0.6"])],

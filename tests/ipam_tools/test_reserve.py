@@ -6,9 +6,18 @@ import click
 import msgspec
 import pytest
 
-from controllers.ipam.objects import Service
+from controllers.ipam.objects import Port, Service
 from controllers.ipam_tools import writing
-from controllers.ipam_tools.reserve import Keep, Numbers, Object, adoptable, for_service, numbers, reservation
+from controllers.ipam_tools.reserve import (
+    Keep,
+    Numbers,
+    Object,
+    adoptable,
+    for_service,
+    numbers,
+    otherwise_reserved,
+    reservation,
+)
 from controllers.ipam_tools.writing import Target, Written
 from tests.ipam_tools.builders import run, service
 
@@ -88,6 +97,38 @@ def test_flags_that_make_no_sense(addresses: tuple[str, ...], ports: tuple[str, 
 )
 def test_adoptable(given: Service, why: str) -> None:
     assert adoptable(given) == why
+
+
+LOADED = Service(
+    namespace="shop",
+    name="web",
+    cluster_ips=("10.96.0.5", "fd00:10:96::5"),
+    type="LoadBalancer",
+    ports=(Port("http", port=80, node_port=30080), Port("dns", port=53, node_port=30053)),
+    local=True,
+    health_check_node_port=30099,
+)
+
+
+@pytest.mark.parametrize(
+    ("spec", "others"),
+    [
+        ({}, []),
+        ({"addresses": ["10.96.0.5", "fd00:10:96:0::5"], "healthCheckNodePort": 30099}, []),
+        ({"nodePorts": [{"portName": "http", "nodePort": 30080}, {"portName": "gone", "nodePort": 30081}]}, []),
+        ({"addresses": ["10.96.0.6"]}, ["10.96.0.5, and 10.96.0.6 is reserved for it"]),
+        (
+            {"addresses": ["fd00:10:96::6"], "nodePorts": [{"portName": "dns", "nodePort": 30054}]},
+            ["fd00:10:96::5, and fd00:10:96::6 is reserved for it", "30053, and 30054 is reserved for it"],
+        ),
+        ({"healthCheckNodePort": 30098}, ["30099, and 30098 is reserved for it"]),
+    ],
+)
+def test_adopting_keeps_no_number_beside_another_that_is_reserved(spec: Object, others: list[str]) -> None:
+    """What a reservation names counts, so what the live Service has would not be kept."""
+    said = otherwise_reserved(LOADED, spec)
+    remedy = ": make the Service anew, or delete the reservation and adopt again"
+    assert said == (f"it has {'; '.join(others)}{remedy}" if others else "")
 
 
 class Unwritten:

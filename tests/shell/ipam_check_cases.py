@@ -34,6 +34,8 @@ ALONE: list[Object] = [
     {"type": "LoadBalancer", "healthCheckNodePort": 30082},
     {"type": "LoadBalancer", "healthCheckNodePort": 30082, "externalTrafficPolicy": "Local"},
     {"type": "LoadBalancer", "healthCheckNodePort": 30084, "externalTrafficPolicy": "Local"},
+    {"type": "LoadBalancer", "healthCheckNodePort": 30083, "externalTrafficPolicy": "Local", "ports": BOTH},
+    {"ports": [{"port": 80}, {"name": "b", "port": 81}]},
     {"type": "ExternalName", "externalName": "example.com"},
     {"type": "ExternalName", "externalName": "example.com", "clusterIP": "10.96.0.91"},
     {"ipFamilyPolicy": "SingleStack", "ipFamilies": ["IPv4", "IPv6"]},
