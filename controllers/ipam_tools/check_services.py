@@ -289,17 +289,14 @@ def _refused_ports(service: Service) -> tuple[Path, str] | None:
         twins = [each for each in seen.values() if each is not port and each.node_port == port.node_port]
         if port.node_port and any(each.protocol == port.protocol for each in twins):
             return (*path, "nodePort"), f"nodePort {port.node_port}/{port.protocol} is there twice"
-    if service.health_check_node_port and not service.takes_health_port:
+    health = service.health_check_node_port
+    if health and not service.takes_health_port:
         return ("spec", "healthCheckNodePort"), (
             "healthCheckNodePort may be set only for a LoadBalancer with externalTrafficPolicy Local"
         )
-    if service.health_check_node_port and service.health_check_node_port in _own_node_ports(service):
-        return ("spec", "healthCheckNodePort"), f"{service.health_check_node_port} is a nodePort of the Service, too"
+    if health and any(port.node_port == health for port in service.ports):
+        return ("spec", "healthCheckNodePort"), f"{health} is a nodePort of the Service, too"
     return None
-
-
-def _own_node_ports(service: Service) -> list[int]:
-    return [port.node_port for port in service.ports]
 
 
 _WITH_NODE_PORTS: Final = ("NodePort", "LoadBalancer")

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +41,18 @@ def reflector(client: WatchingClient, clock: FakeClock, kind: Kind[Any] = kinds.
     return Reflector(client, kind, Store(), clock, never)
 
 
+@asynccontextmanager
+async def following(server: ApiServer, followed: Reflector[Any], clock: FakeClock) -> AsyncIterator[None]:
+    """It has asked for all that the server has to answer, and follows until the block has ended."""
+    task = asyncio.create_task(follow(followed, clock))
+    async with asyncio.timeout(20):
+        await server.finished.wait()
+    yield
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+
 def told(caplog: pytest.LogCaptureFixture) -> list[tuple[str, str]]:
     """(message, error) of what was said to the user."""
     records = [each for each in caplog.records if each.levelno >= logging.INFO]
@@ -52,19 +65,14 @@ async def test_told_once_and_followed_when_it_is_there(
     caplog.set_level(logging.INFO, "controllers")
     server.will("LIST", NOBODY, NOBODY, NOBODY, EMPTY)
     followed = reflector(client, clock)
-    task = asyncio.create_task(follow(followed, clock))
-    async with asyncio.timeout(20):
-        await server.finished.wait()
-    assert server.verbs == ["LIST"] * 4 + ["WATCH"]
-    assert followed.synced.is_set()
-    assert told(caplog) == [("kind not served", APPLY)]
-    assert client.unknown == {}
-    # Soon after config/crd is applied, and never a storm.
-    assert len(clock.slept) == 3
-    assert all(2.0 <= each <= 3.0 for each in clock.slept)
-    task.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await task
+    async with following(server, followed, clock):
+        assert server.verbs == ["LIST"] * 4 + ["WATCH"]
+        assert followed.synced.is_set()
+        assert told(caplog) == [("kind not served", APPLY)]
+        assert client.unknown == {}
+        # Soon after config/crd is applied, and never a storm.
+        assert len(clock.slept) == 3
+        assert all(2.0 <= each <= 3.0 for each in clock.slept)
 
 
 async def test_meanwhile_it_is_known_as_unknown_and_the_watch_is_alive(
@@ -85,15 +93,10 @@ async def test_kind_that_goes_again_is_told_of_again(
 ) -> None:
     caplog.set_level(logging.INFO, "controllers")
     server.will("LIST", NOBODY, EMPTY).will("WATCH", NOBODY, NOBODY, stream())
-    task = asyncio.create_task(follow(reflector(client, clock), clock))
-    async with asyncio.timeout(20):
-        await server.finished.wait()
-    assert server.verbs == ["LIST", "LIST", "WATCH", "WATCH", "WATCH", "WATCH"]
-    assert client.unknown == {}
-    assert told(caplog) == [("kind not served", APPLY)] * 2
-    task.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await task
+    async with following(server, reflector(client, clock), clock):
+        assert server.verbs == ["LIST", "LIST", "WATCH", "WATCH", "WATCH", "WATCH"]
+        assert client.unknown == {}
+        assert told(caplog) == [("kind not served", APPLY)] * 2
 
 
 async def test_what_kubernetes_itself_lacks_is_told_of_as_its_version(
